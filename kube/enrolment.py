@@ -1,0 +1,33 @@
+"""Who takes part in the mesh, and in which mode: the labels and annotations, and the one function that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+INJECT = "weft.dev/inject"
+"""Label of a namespace or a pod: `enabled` or `disabled`; the pod's wins."""
+
+INJECTED = "weft.dev/injected"
+"""Annotation the injector leaves on a pod that has a sidecar: `"true"`."""
+
+ACCESS = "weft.dev/access"
+"""Annotation of a namespace: `enforced` (default deny) or `permissive` (rule A1)."""
+
+MTLS = "weft.dev/mtls"
+"""Annotation of a namespace or a pod: `strict` or `permissive` (rule H3); the pod's wins."""
+
+PERMISSIVE_PORTS = "weft.dev/permissive-ports"
+"""Annotation of a pod: container ports, comma-separated, that accept plaintext although the rest is strict (rule H3)."""
+
+EGRESS = "weft.dev/egress"
+"""Annotation of a namespace: `allowed` or `refused` for addresses outside the mesh (rule H6)."""
+
+
+def enrolled(namespace_labels: Mapping[str, str], pod_labels: Mapping[str, str]) -> bool:
+    """Whether a pod with these labels in a namespace with those gets a sidecar. The pod's own label wins."""
+    return (pod_labels.get(INJECT) or namespace_labels.get(INJECT)) == "enabled"
+
+
+def injected(pod_annotations: Mapping[str, str]) -> bool:
+    """Whether this pod has a sidecar, by the mark the injector left."""
+    return pod_annotations.get(INJECTED) == "true"
