@@ -64,15 +64,26 @@ def generate(target: Path) -> None:
         # A process of its own in an empty folder: here `import xds` must find xds-protos, never this project.
         listing = subprocess.run(
             [sys.executable, "-c", DUMP, str(descriptors), *ROOTS],
-            cwd=folder, check=True, stdout=subprocess.PIPE, text=True,
+            cwd=folder,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
         ).stdout.split()
         ours = [name for name in listing if not name.startswith(ELSEWHERE)]
         out = Path(folder) / "out"
         out.mkdir()
         subprocess.run(
-            [sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={descriptors}",
-             f"--python_out={out}", f"--pyi_out={out}", *ours],
-            cwd=folder, check=True,
+            [
+                sys.executable,
+                "-m",
+                "grpc_tools.protoc",
+                f"--descriptor_set_in={descriptors}",
+                f"--python_out={out}",
+                f"--pyi_out={out}",
+                *ours,
+            ],
+            cwd=folder,
+            check=True,
         )
         rewrite_imports(out)
         shutil.rmtree(target, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Who everyone is: issuers, leaves, rotation, trust bundle, and the tokens of standalone mode."""

@@ -1,0 +1,1 @@
+"""The wiring: settings, composition root, pipeline, status, admin API, command line."""

@@ -17,7 +17,7 @@ class Part(Struct, frozen=True, rename="camel", omit_defaults=True):
     """A piece of an object, compared by value."""
 
 
-class Meta(Part):
+class Meta(Part, frozen=True):
     """`metadata`. `creation_timestamp` is RFC 3339 in UTC, so it orders as text; empty for objects from files."""
 
     name: str = ""
@@ -29,7 +29,7 @@ class Meta(Part):
     deletion_timestamp: str | None = None
 
 
-class Object(Part):
+class Object(Part, frozen=True):
     """A decoded Kubernetes thing."""
 
     metadata: Meta
@@ -52,15 +52,15 @@ class Object(Part):
         return Ref(self.kind, self.metadata.namespace, self.metadata.name)
 
 
-class Namespace(Object):
+class Namespace(Object, frozen=True):
     """core/v1 Namespace: its labels and annotations carry enrolment and modes."""
 
 
-class ServiceAccount(Object):
+class ServiceAccount(Object, frozen=True):
     """core/v1 ServiceAccount: an identity (rule A2)."""
 
 
-class ServicePort(Part):
+class ServicePort(Part, frozen=True):
     """core/v1 ServicePort. `target_port` 0 means the same number as `port`."""
 
     port: int
@@ -70,7 +70,7 @@ class ServicePort(Part):
     target_port: int | str = 0
 
 
-class ServiceSpec(Part):
+class ServiceSpec(Part, frozen=True):
     """core/v1 ServiceSpec. `cluster_ip` is "None" for headless Services."""
 
     type: str = "ClusterIP"
@@ -82,13 +82,13 @@ class ServiceSpec(Part):
     publish_not_ready_addresses: bool = False
 
 
-class Service(Object):
+class Service(Object, frozen=True):
     """core/v1 Service."""
 
     spec: ServiceSpec = ServiceSpec()
 
 
-class TargetRef(Part):
+class TargetRef(Part, frozen=True):
     """The object an endpoint stands for."""
 
     kind: str = ""
@@ -96,7 +96,7 @@ class TargetRef(Part):
     name: str = ""
 
 
-class EndpointConditions(Part):
+class EndpointConditions(Part, frozen=True):
     """discovery/v1 EndpointConditions; None means unknown, which is read as ready."""
 
     ready: bool | None = None
@@ -104,7 +104,7 @@ class EndpointConditions(Part):
     terminating: bool | None = None
 
 
-class EndpointEntry(Part):
+class EndpointEntry(Part, frozen=True):
     """discovery/v1 Endpoint: one backend of a Service."""
 
     addresses: tuple[str, ...] = ()
@@ -115,7 +115,7 @@ class EndpointEntry(Part):
     zone: str | None = None
 
 
-class EndpointPort(Part):
+class EndpointPort(Part, frozen=True):
     """discovery/v1 EndpointPort; matches the Service port of the same name."""
 
     name: str | None = None
@@ -124,7 +124,7 @@ class EndpointPort(Part):
     app_protocol: str | None = None
 
 
-class EndpointSlice(Object):
+class EndpointSlice(Object, frozen=True):
     """discovery.k8s.io/v1 EndpointSlice; label `kubernetes.io/service-name` names its Service."""
 
     address_type: str = "IPv4"
@@ -132,7 +132,7 @@ class EndpointSlice(Object):
     ports: tuple[EndpointPort, ...] = ()
 
 
-class ContainerPort(Part):
+class ContainerPort(Part, frozen=True):
     """core/v1 ContainerPort."""
 
     container_port: int
@@ -140,14 +140,14 @@ class ContainerPort(Part):
     protocol: str = "TCP"
 
 
-class Container(Part):
+class Container(Part, frozen=True):
     """core/v1 Container as far as the mesh reads it (webhook/inject works on the raw document instead)."""
 
     name: str = ""
     ports: tuple[ContainerPort, ...] = ()
 
 
-class PodSpec(Part):
+class PodSpec(Part, frozen=True):
     """core/v1 PodSpec as far as the mesh reads it."""
 
     service_account_name: str = ""
@@ -156,13 +156,13 @@ class PodSpec(Part):
     host_network: bool = False
 
 
-class PodIP(Part):
+class PodIP(Part, frozen=True):
     """One of a pod's addresses."""
 
     ip: str
 
 
-class PodStatus(Part):
+class PodStatus(Part, frozen=True):
     """core/v1 PodStatus as far as the mesh reads it."""
 
     pod_ip: str = field(default="", name="podIP")
@@ -170,21 +170,21 @@ class PodStatus(Part):
     phase: str = ""
 
 
-class Pod(Object):
+class Pod(Object, frozen=True):
     """core/v1 Pod. It is meshed when the injector's annotation says so (`kube.enrolment.INJECTED`)."""
 
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
 
-class PodTemplate(Part):
+class PodTemplate(Part, frozen=True):
     """core/v1 PodTemplateSpec."""
 
     metadata: Meta = Meta()
     spec: PodSpec = PodSpec()
 
 
-class WorkloadSpec(Part):
+class WorkloadSpec(Part, frozen=True):
     """apps/v1 DeploymentSpec or StatefulSetSpec."""
 
     template: PodTemplate = PodTemplate()
@@ -192,13 +192,13 @@ class WorkloadSpec(Part):
     service_name: str = ""
 
 
-class Deployment(Object):
+class Deployment(Object, frozen=True):
     """apps/v1 Deployment: read for what its pods would be while none runs."""
 
     spec: WorkloadSpec = WorkloadSpec()
 
 
-class StatefulSet(Object):
+class StatefulSet(Object, frozen=True):
     """apps/v1 StatefulSet."""
 
     spec: WorkloadSpec = WorkloadSpec()

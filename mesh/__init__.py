@@ -1,0 +1,1 @@
+"""What it all means: services, workloads, identities, routes, rules. No I/O, no Kubernetes API, no Envoy."""

@@ -106,7 +106,7 @@ class HttpMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HTTPRouteGroup(SmiObject):
-    """specs.smi-spec.io HTTPRouteGroup. `invalid` names matches set aside by a Problem: they grant nothing (rule F2)."""
+    """specs.smi-spec.io HTTPRouteGroup. `invalid` names matches set aside by a Problem; they grant nothing (F2)."""
 
     matches: tuple[HttpMatch, ...] = ()
     invalid: frozenset[str] = frozenset()

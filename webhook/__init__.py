@@ -1,0 +1,1 @@
+"""How sidecars get in and mistakes stay out: inject, validate, convert."""

@@ -1,0 +1,1 @@
+"""How Envoy hears it: translation, encoded resources, the ADS/SDS server."""
