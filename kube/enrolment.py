@@ -17,7 +17,7 @@ MTLS = "weft.dev/mtls"
 """Annotation of a namespace or a pod: `strict` or `permissive` (rule H3); the pod's wins."""
 
 PERMISSIVE_PORTS = "weft.dev/permissive-ports"
-"""Annotation of a pod: container ports, comma-separated, that accept plaintext although the rest is strict (rule H3)."""
+"""Annotation of a pod: container ports, comma-separated, that take plaintext though the rest is strict (H3)."""
 
 EGRESS = "weft.dev/egress"
 """Annotation of a namespace: `allowed` or `refused` for addresses outside the mesh (rule H6)."""

@@ -147,7 +147,7 @@ class PodDestination:
 
 @dataclass(frozen=True, slots=True)
 class HttpRule:
-    """Callers that may send requests matching any of `matches` (empty: all requests). `origin` names the TrafficTarget."""
+    """Callers that may send requests matching any of `matches` (empty: all). `origin` names the TrafficTarget."""
 
     origin: str
     identities: tuple[Identity, ...]

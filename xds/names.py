@@ -1,0 +1,26 @@
+"""The constant names that Envoy's configuration, the bootstrap document and the CA agree on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mesh.model import PodId
+
+LEAF_SECRET: Final = "leaf"
+"""SDS: the proxy's own certificate and key. The server resolves it per caller."""
+BUNDLE_SECRET: Final = "bundle"
+"""SDS: the certificates a peer's leaf must chain to."""
+
+OUTBOUND_LISTENER: Final = "outbound"
+INBOUND_LISTENER: Final = "inbound"
+
+
+def node_id(pod: PodId) -> str:
+    """What a sidecar says in `node.id`."""
+    return f"{pod.namespace}/{pod.name}"
+
+
+def pod_id(node: str) -> PodId | None:
+    """The pod a `node.id` names, or None where it names none."""
+    namespace, slash, name = node.partition("/")
+    return PodId(namespace, name) if slash and namespace and name and "/" not in name else None
