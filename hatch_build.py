@@ -50,7 +50,7 @@ print("\\n".join(file.name for file in files.file))
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """Runs for wheels and editable installs; the target folder is an artifact of the wheel."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling calls it so
         """Generate `xds/_pb` and register it with the wheel."""
         target = Path(self.root) / "xds" / "_pb"
         generate(target)
