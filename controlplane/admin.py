@@ -1,0 +1,84 @@
+"""The admin API: health, Problems, proxies, and what a proxy is sent. Read-only.
+
+Rule: it listens on loopback and on a Unix socket of the owner only, and it never shows key material.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from controlplane.status import Status
+from controlplane.view import problem_view, proxy_view, snapshot_view
+from mesh.model import PodId
+from xds.server import ProxyStatus
+
+
+def admin_api(status: Status, proxies: Callable[[], list[ProxyStatus]], registry: CollectorRegistry) -> FastAPI:
+    """The API as an ASGI application; it reads what it is given and changes nothing."""
+    api = FastAPI(title="Weft admin API", docs_url=None, redoc_url=None)
+
+    @api.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @api.get("/readyz")
+    async def readyz(response: Response) -> dict[str, Any]:
+        response.status_code = 200 if status.ready else 503
+        return {"ready": status.ready, "rounds": status.rounds, "failures": status.failures, "failure": status.failure}
+
+    @api.get("/problems")
+    async def problems() -> list[dict[str, Any]]:
+        return [problem_view(problem) for problem in status.problems]
+
+    @api.get("/proxies")
+    async def proxy_list() -> list[dict[str, Any]]:
+        return [proxy_view(proxy) for proxy in proxies()]
+
+    @api.get("/config/{namespace}/{pod}")
+    async def config(namespace: str, pod: str) -> dict[str, Any]:
+        role = status.world.proxies.get(PodId(namespace, pod))
+        if role is None:
+            raise HTTPException(404, f"no meshed pod {namespace}/{pod} is known")
+        return snapshot_view(status.world.roles[role])
+
+    @api.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    return api
+
+
+class AdminServer(uvicorn.Server):
+    """Serves the admin API on given sockets; signals belong to the process, not to it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signal handlers alone."""
+        yield
+
+
+def admin_server(api: FastAPI) -> AdminServer:
+    """A server for `serve(sockets=…)`, quiet in the log."""
+    return AdminServer(uvicorn.Config(api, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2))
+
+
+def listen(address: str, port: int, path: Path | None) -> list[socket.socket]:
+    """The sockets the admin API is served on: TCP, and a Unix socket that only its owner can open."""
+    sockets = [socket.create_server((address, port))]
+    if path is not None:
+        path.unlink(missing_ok=True)
+        unix = socket.socket(socket.AF_UNIX)
+        unix.bind(str(path))
+        path.chmod(0o600)
+        unix.listen()
+        sockets.append(unix)
+    return sockets

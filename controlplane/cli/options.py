@@ -1,0 +1,22 @@
+"""Options that several commands share, so that each is spelled and explained once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mesh.settings import Access, Egress, MeshSettings, Mtls
+
+Paths = Annotated[list[Path], typer.Argument(help="Files or folders of Kubernetes manifests.", exists=True)]
+Filenames = Annotated[list[Path], typer.Option("-f", "--filename", help="A file or a folder of manifests.", exists=True)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ClusterName = Annotated[str, typer.Option("--name", help="The name of the local cluster.", envvar="WEFT_CLUSTER")]
+TrustDomain = Annotated[str, typer.Option(help="What SPIFFE IDs begin with.")]
+AccessMode = Annotated[Access, typer.Option("--access", help="Whether TrafficTargets are enforced by default.")]
+MtlsMode = Annotated[Mtls, typer.Option("--mtls", help="Whether plaintext from un-meshed callers is accepted.")]
+EgressMode = Annotated[Egress, typer.Option("--egress", help="What happens to traffic that leaves the mesh.")]
+
+DEFAULT_CLUSTER = "weft"
+DEFAULT_TRUST_DOMAIN = MeshSettings().trust_domain

@@ -1,0 +1,65 @@
+"""The way from objects to Envoy: store → mesh → translation → cache, one round per settled state of the world.
+
+Rule: this is the one place where a failure of ours is caught. The last good configuration stays in force, the
+failure is counted, logged and shown, and the next change is tried as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from controlplane.status import Status
+from kube.problem import Problem
+from mesh.build import Builder
+from smi.resources import Resources
+from sources.store import Store
+from xds.cache import Cache
+from xds.translate.world import Translator
+
+log = structlog.get_logger(__name__)
+
+
+class Pipeline:
+    """Owns nothing but the order of things; every part is made in `controlplane.app`."""
+
+    def __init__(self, store: Store, builder: Builder, translator: Translator, cache: Cache, status: Status) -> None:
+        self._store = store
+        self._builder = builder
+        self._translator = translator
+        self._cache = cache
+        self._status = status
+
+    async def run(self) -> None:
+        """Serve rounds until cancelled. Idle, it acts at once; busy, changes gather in the store meanwhile."""
+        while True:
+            self.round(await self._store.settled())
+
+    def round(self, resources: Resources) -> None:
+        """Publish what these objects mean."""
+        started = time.perf_counter()
+        try:
+            mesh = self._builder.build(resources)
+            world = self._translator.translate(mesh)
+            self._cache.publish(world)
+        except Exception as error:
+            self._status.failures += 1
+            self._status.failure = f"{type(error).__name__}: {error}"
+            log.exception("round failed, the last good configuration stays in force")
+            return
+        self._status.rounds += 1
+        self._status.failure = ""
+        self._status.seconds = time.perf_counter() - started
+        self._status.mesh, self._status.world = mesh, world
+        self._report((*resources.problems, *mesh.problems))
+
+    def _report(self, problems: tuple[Problem, ...]) -> None:
+        """Log each Problem once, when it appears and when it is gone."""
+        before, now = set(self._status.problems), set(problems)
+        for problem in problems:
+            if problem not in before:
+                log.warning("problem", severity=str(problem.severity), problem=str(problem))
+        for problem in before - now:
+            log.info("problem solved", problem=str(problem))
+        self._status.problems = problems

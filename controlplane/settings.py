@@ -1,0 +1,35 @@
+"""What a person can set about the control plane process, with the defaults people meet first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from mesh.settings import MeshSettings
+from proxy import ports
+
+SERVER_NAMES = ("weft.weft-system.svc", "weft.weft-system.svc.cluster.local", "localhost")
+"""DNS names the control plane's own certificate is made for; sidecars connect to the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlaneSettings:
+    """Settings of one control plane process in standalone mode: objects from folders, tokens of its own.
+
+    `overlay` holds objects that win over those in `paths`: a local cluster writes addresses and endpoints there.
+    `admin_socket`, where given, serves the admin API on a Unix socket too. A port of 0 picks a free one.
+    """
+
+    paths: tuple[Path, ...]
+    ca_folder: Path
+    overlay: Path | None = None
+    mesh: MeshSettings = field(default_factory=MeshSettings)
+    xds_address: str = "0.0.0.0"  # noqa: S104 - sidecars on other hosts are the point; every stream is authenticated
+    xds_port: int = ports.XDS
+    admin_address: str = "127.0.0.1"
+    admin_port: int = ports.CONTROL_PLANE_ADMIN
+    admin_socket: Path | None = None
+    server_names: tuple[str, ...] = SERVER_NAMES
+    server_addresses: tuple[str, ...] = ("127.0.0.1",)
+    leaf_lifetime: timedelta = timedelta(hours=24)

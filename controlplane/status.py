@@ -1,0 +1,30 @@
+"""What the control plane says of itself: the last round, its Problems, and whether it is ready."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kube.problem import Problem
+from mesh.model import Mesh
+from xds.snapshot import World
+
+
+@dataclass(slots=True)
+class Status:
+    """Written by the pipeline only, read by the admin API and the metrics.
+
+    `failure` is our own mistake in the newest round, in words; the last good configuration is in force meanwhile.
+    """
+
+    rounds: int = 0
+    failures: int = 0
+    failure: str = ""
+    seconds: float = 0.0
+    problems: tuple[Problem, ...] = ()
+    mesh: Mesh = field(default_factory=Mesh)
+    world: World = field(default_factory=World)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a configuration was ever published; it stays true when later rounds fail."""
+        return self.rounds > 0

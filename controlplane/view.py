@@ -1,0 +1,49 @@
+"""What people are shown, as plain JSON values: Problems, proxies, snapshots."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from kube.problem import Problem
+from xds.readable import readable
+from xds.resource import TYPES
+from xds.server import ProxyStatus
+from xds.snapshot import Snapshot
+
+
+def problem_view(problem: Problem) -> dict[str, Any]:
+    """One Problem with its object, field, place and rule."""
+    return {
+        "severity": str(problem.severity),
+        "kind": problem.object.kind,
+        "namespace": problem.object.namespace,
+        "name": problem.object.name,
+        "field": problem.field,
+        "message": problem.message,
+        "rule": problem.rule,
+        "file": problem.origin.file if problem.origin else None,
+        "line": problem.origin.line if problem.origin else None,
+    }
+
+
+def proxy_view(proxy: ProxyStatus) -> dict[str, Any]:
+    """One connected proxy with the state of each resource type."""
+    return dataclasses.asdict(proxy)
+
+
+def type_name(type_url: str) -> str:
+    """The short name of a resource type, as people say it: `Cluster`, `Listener`, …"""
+    return type_url.rsplit(".", 1)[-1]
+
+
+def snapshot_view(snapshot: Snapshot, types: tuple[str, ...] = TYPES) -> dict[str, Any]:
+    """Everything a role is sent, by type and name, in the order it is sent. Secrets of the identity are not in it."""
+    return {
+        type_name(type_url): {
+            name: {"version": resource.version, "resource": readable(resource)}
+            for name, resource in sorted(snapshot.resources.get(type_url, {}).items())
+        }
+        for type_url in types
+        if snapshot.resources.get(type_url)
+    }
