@@ -24,8 +24,9 @@ ROOTS = tuple(
     if line.strip() and not line.startswith("#")
 )
 
-# Packages that other wheels provide at run time under their usual names.
-ELSEWHERE = ("google/",)
+# Other wheels provide Google's own packages at run time under their usual names, but for this one.
+ELSEWHERE = "google/"
+NOT_ELSEWHERE = "google/api/expr/"
 
 DUMP = """
 import importlib, sys
@@ -69,7 +70,7 @@ def generate(target: Path) -> None:
             stdout=subprocess.PIPE,
             text=True,
         ).stdout.split()
-        ours = [name for name in listing if not name.startswith(ELSEWHERE)]
+        ours = [name for name in listing if not name.startswith(ELSEWHERE) or name.startswith(NOT_ELSEWHERE)]
         out = Path(folder) / "out"
         out.mkdir()
         subprocess.run(
@@ -92,7 +93,7 @@ def generate(target: Path) -> None:
 
 def rewrite_imports(out: Path) -> None:
     """Make every generated module import its neighbours from `xds._pb`, and every folder a package."""
-    packages = "|".join(sorted(path.name for path in out.iterdir()))
+    packages = "|".join(sorted({path.name for path in out.iterdir()} - {"google"} | {r"google\.api\.expr"}))
     statement = re.compile(rf"^(from|import) ({packages})(?=[. ])", re.MULTILINE)
     for path in [*out.rglob("*.py"), *out.rglob("*.pyi")]:
         path.write_text(statement.sub(r"\1 xds._pb.\2", path.read_text()))
