@@ -11,21 +11,21 @@ import gc
 from dataclasses import dataclass
 
 import structlog
+from ca.tokens import TokenAuthenticator
+from mesh.build import Builder
 from prometheus_client import CollectorRegistry
+from sources.folder import FolderSource
+from sources.store import Store
+from xds.server import ServerSettings, XdsServer
 
 from ca.authority import Authority
-from ca.tokens import TokenAuthenticator
 from controlplane.admin import AdminServer, admin_api, admin_server, listen
 from controlplane.metrics import ControlPlaneCollector
 from controlplane.pipeline import Pipeline
 from controlplane.settings import ControlPlaneSettings
 from controlplane.status import Status
-from mesh.build import Builder
-from sources.folder import FolderSource
-from sources.store import Store
 from xds.cache import Cache
-from xds.server import ServerSettings, XdsServer
-from xds.translate.world import Translator, TranslateSettings
+from xds.translate.world import TranslateSettings, Translator
 
 log = structlog.get_logger(__name__)
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 
 import structlog
+from mesh.build import Builder
+from sources.store import Store
 
 from controlplane.status import Status
 from kube.problem import Problem
-from mesh.build import Builder
 from smi.resources import Resources
-from sources.store import Store
 from xds.cache import Cache
 from xds.translate.world import Translator
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from xds.server import ProxyStatus
+
 from kube.problem import Problem
 from xds.readable import readable
 from xds.resource import TYPES
-from xds.server import ProxyStatus
 from xds.snapshot import Snapshot
 
 
@@ -33,7 +34,7 @@ def proxy_view(proxy: ProxyStatus) -> dict[str, Any]:
 
 
 def type_name(type_url: str) -> str:
-    """The short name of a resource type, as people say it: `Cluster`, `Listener`, …"""
+    """The short name of a resource type, as people say it, such as `Cluster`."""
     return type_url.rsplit(".", 1)[-1]
 
 

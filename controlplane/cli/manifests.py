@@ -9,23 +9,23 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from mesh.build import Builder
+from sources.folder import FolderSource
+from webhook.documents import inject_documents
+from webhook.inject import InjectorSettings
 
 from controlplane.cli import options
 from controlplane.cli.output import fail, show_json, show_problem
 from controlplane.view import problem_view, snapshot_view, type_name
 from kube.problem import Problem, Severity
 from local.plan import planned
-from mesh.build import Builder
 from mesh.model import Mesh
 from mesh.settings import MeshSettings
 from smi.resources import Resources
-from sources.folder import FolderSource
-from webhook.documents import inject_documents
-from webhook.inject import InjectorSettings
 from xds.names import pod_id
 from xds.resource import TYPES
 from xds.snapshot import World
-from xds.translate.world import Translator, TranslateSettings
+from xds.translate.world import TranslateSettings, Translator
 
 
 class Format(enum.StrEnum):
@@ -79,10 +79,10 @@ def _role(world: World, proxy: str) -> str:
         for pod, role in world.proxies.items()
         if pod.namespace == wanted.namespace and pod.name.startswith(wanted.name)
     }
-    if len(matching) == 1:
-        return matching.pop()
-    known = ", ".join(sorted(map(str, world.proxies))) or "none"
-    fail(f"{proxy} names {'no meshed pod' if not matching else 'several meshed pods'}; meshed pods: {known}", 1)
+    if len(matching) != 1:
+        known = ", ".join(sorted(map(str, world.proxies))) or "none"
+        fail(f"{proxy} names {'several meshed pods' if matching else 'no meshed pod'}; meshed pods: {known}", 1)
+    return matching.pop()
 
 
 def _types(only: list[str] | None) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ import typer
 from mesh.settings import Access, Egress, MeshSettings, Mtls
 
 Paths = Annotated[list[Path], typer.Argument(help="Files or folders of Kubernetes manifests.", exists=True)]
-Filenames = Annotated[list[Path], typer.Option("-f", "--filename", help="A file or a folder of manifests.", exists=True)]
+Filenames = Annotated[
+    list[Path], typer.Option("-f", "--filename", help="A file or a folder of manifests.", exists=True)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ClusterName = Annotated[str, typer.Option("--name", help="The name of the local cluster.", envvar="WEFT_CLUSTER")]
 TrustDomain = Annotated[str, typer.Option(help="What SPIFFE IDs begin with.")]

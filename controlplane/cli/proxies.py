@@ -31,7 +31,7 @@ def admin_client(admin: str | None, name: str) -> AdminClient:
 def proxies(
     as_json: options.AsJson = False, name: options.ClusterName = options.DEFAULT_CLUSTER, admin: Admin = None
 ) -> None:
-    """List connected sidecars: synced, stale or rejected per resource type, with Envoy's words. Exit 1 on rejections."""
+    """List connected sidecars: synced, stale or rejected, per resource type. Exit 1 on rejections."""
     try:
         found: list[dict[str, Any]] = admin_client(admin, name).get("/proxies")
     except Unreachable as error:

@@ -24,7 +24,9 @@ DEFAULT_CA_FOLDER = Path("weft-ca")
 
 def run(
     paths: options.Paths,
-    ca_folder: Annotated[Path, typer.Option("--ca", help="Where keys are kept; made when missing.")] = DEFAULT_CA_FOLDER,
+    ca_folder: Annotated[
+        Path, typer.Option("--ca", help="Where keys are kept; made when missing.")
+    ] = DEFAULT_CA_FOLDER,
     overlay: Annotated[Path | None, typer.Option(help="A folder whose objects win over those in PATHS.")] = None,
     xds_port: Annotated[int, typer.Option(help="Where sidecars connect.")] = ports.XDS,
     admin_port: Annotated[int, typer.Option(help="The admin API, on loopback.")] = ports.CONTROL_PLANE_ADMIN,

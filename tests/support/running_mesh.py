@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from controlplane.client import AdminClient, Unreachable
-from local.state import control_socket
+from local.state import control_socket, pods
 
 WEFT = [sys.executable, "-m", "controlplane.cli.main"]
 DEADLINE = 30.0
@@ -86,7 +85,7 @@ class RunningMesh:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_suffix(".draft")
         draft.write_text(text)
-        os.replace(draft, target)
+        draft.replace(target)
 
     def remove(self, *files: str) -> None:
         """Remove manifests from the folder and wait until every proxy knows."""
@@ -114,6 +113,15 @@ class RunningMesh:
         found: list[dict[str, Any]] = self.get("/problems")
         return [problem for problem in found if name is None or problem["name"] == name]
 
+    def pod_address(self, prefix: str) -> str:
+        """The address of the pod whose name begins so."""
+        (address,) = [pod["address"] for name, pod in pods(self.name).items() if name.split("/")[1].startswith(prefix)]
+        return str(address)
+
+    def ready_apps(self) -> set[str]:
+        """The names of ready pods, without what their workload adds to it."""
+        return {name.split("/")[1].rsplit("-", 2)[0] for name, pod in pods(self.name).items() if pod["ready"]}
+
     def proxies(self) -> list[dict[str, Any]]:
         """The connected proxies as `weft proxies --json` prints them."""
         found: list[dict[str, Any]] = self.get("/proxies")
@@ -138,7 +146,8 @@ class RunningMesh:
         return bool(self.get("/readyz")["ready"])
 
     def _all_ready(self) -> bool:
-        return "ready" in self.log.read_text()
+        found = pods(self.name).values()
+        return bool(found) and all(pod["ready"] for pod in found)
 
     def _all_synced(self) -> bool:
         return all(not unsynced(proxy) for proxy in self.proxies())

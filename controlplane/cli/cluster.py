@@ -1,0 +1,94 @@
+"""`weft up`, `weft down` and `weft exec`: a cluster of one machine that runs the manifests it is given."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from controlplane.cli import options
+from controlplane.cli.output import fail
+from local.cluster import Cluster
+from local.node import NodeError, enter, entered
+from local.settings import ClusterSettings, Event
+from local.state import CONTROL_SOCKET, StateError, exec_in_pod
+from local.state import down as end_cluster
+from mesh.settings import Access, Egress, Mtls
+
+WEFT = (sys.executable, "-m", "controlplane.cli.main")
+EXEC_USAGE = "usage: weft exec [--name NAME] [-c CONTAINER] NAMESPACE/POD -- COMMAND…"
+
+
+def up(
+    paths: options.Paths,
+    name: options.ClusterName = options.DEFAULT_CLUSTER,
+    trust_domain: options.TrustDomain = options.DEFAULT_TRUST_DOMAIN,
+    access: options.AccessMode = Access.ENFORCED,
+    mtls: options.MtlsMode = Mtls.STRICT,
+    egress: options.EgressMode = Egress.ALLOWED,
+    log_level: Annotated[str, typer.Option(help="The control plane's: debug, info, warning or error.")] = "info",
+) -> None:
+    """Run manifests on this machine: pods as network namespaces, with real sidecars. Ctrl-C ends it."""
+    state = entered()
+    if state is None:
+        try:
+            code = enter([*WEFT, *sys.argv[1:]], name)
+        except (NodeError, StateError) as error:
+            fail(str(error), 1)
+        raise typer.Exit(code)
+    mesh = ("--trust-domain", trust_domain, "--access", access, "--mtls", mtls, "--egress", egress)
+    control_plane = (
+        *WEFT, "run", *map(str, paths), "--ca", str(state / "ca"), "--overlay", str(state / "objects"),
+        "--admin-socket", str(state / CONTROL_SOCKET), "--log-level", log_level, *mesh,
+    )  # fmt: skip
+    settings = ClusterSettings(
+        name=name, paths=tuple(path.resolve() for path in paths), control_plane=control_plane,
+        trust_domain=trust_domain, observe=show_event,
+    )  # fmt: skip
+    asyncio.run(_until_stopped(Cluster(settings, state)))
+
+
+async def _until_stopped(cluster: Cluster) -> None:
+    running = asyncio.create_task(cluster.run())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    try:
+        await running
+    except asyncio.CancelledError:
+        show_event(Event("cluster", "stopped"))
+
+
+def show_event(event: Event) -> None:
+    """Print one thing that happened, as a line."""
+    line = Text.assemble((f"{event.what:<10} ", "dim"), (event.subject, "bold"), f"  {event.text}")
+    Console(soft_wrap=True).print(line)
+
+
+def down(name: options.ClusterName = options.DEFAULT_CLUSTER) -> None:
+    """End a local cluster that runs elsewhere; nothing of it stays on this machine."""
+    try:
+        end_cluster(name)
+    except StateError as error:
+        fail(str(error), 1)
+    print(f"{name} has ended")
+
+
+def execute(
+    context: typer.Context,
+    pod: Annotated[str, typer.Argument(help="NAMESPACE/POD; a prefix of the pod's name is enough when it fits one.")],
+    container: Annotated[str, typer.Option("-c", "--container", help="Whose user and environment to take.")] = "",
+    name: options.ClusterName = options.DEFAULT_CLUSTER,
+) -> None:
+    """Run a command in a pod of the local cluster: `weft exec NAMESPACE/POD -- COMMAND`."""
+    if not context.args:
+        fail(EXEC_USAGE)
+    try:
+        code = exec_in_pod(name, pod, context.args, container)
+    except StateError as error:
+        fail(str(error), 1)
+    raise typer.Exit(code)
