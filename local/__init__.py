@@ -1,1 +1,1 @@
-"""A cluster of one machine: pods as network namespaces, running what the injector made of them."""
+"""A cluster of one machine: pods as network namespaces, running what the injector made of plain manifests."""

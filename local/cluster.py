@@ -1,0 +1,165 @@
+"""The cluster: reads manifests, compares what runs with what should, and closes the gap, until it is stopped.
+
+Rule: level-triggered. Every change, of a file or of a pod, wakes one loop that looks at the whole state anew; there
+is no list of what a change may affect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+import msgspec
+from watchfiles import awatch
+
+from kube.problem import Problem
+from local.addresses import PodAddresses
+from local.environment import Values
+from local.folders import replace_file, write_objects
+from local.manifests import Manifests, read
+from local.overlay import overlay
+from local.pod import Host, PodLife
+from local.process import keep_running, many_users, reap_orphans
+from local.rollout import Running, next_step
+from local.sandbox import open_bridge
+from local.settings import ClusterSettings, Event
+from local.state import NODE
+from local.visibility import needed, reopen
+from local.workloads import PodKey, Wanted, wanted_pods
+
+OBJECTS = "objects"
+"""The folder, below the state folder, of the objects that the cluster adds to the manifests."""
+
+
+class Cluster:
+    """One cluster. `run` once, inside a node (`local.node.enter`)."""
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self._settings = settings
+        self._addresses = PodAddresses(settings.pod_network)
+        self._manifests = Manifests()
+        self._wanted = Wanted()
+        self._pods: dict[PodKey, PodLife] = {}
+        self._started = 0
+        self._problems: tuple[Problem, ...] = ()
+        self._changed = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What can't run here, and why."""
+        return self._problems
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set, then end the pods. Raises SandboxError when the node can't be set up."""
+        os.umask(0o022)
+        (self._settings.state / OBJECTS).mkdir(exist_ok=True)
+        await open_bridge(self._settings.pod_network)
+        reopened = await reopen(needed(self._settings.paths), self._settings.state / "reopened") if many_users() else {}
+        host = Host(self._settings, many_users(), reopened, self._values, self._changed.set)
+        self._read()
+        async with asyncio.TaskGroup() as tasks:
+            owned = [
+                tasks.create_task(reap_orphans(), name="orphans"),
+                tasks.create_task(self._watch(), name="manifests"),
+                tasks.create_task(self._reconcile(host, tasks), name="reconcile"),
+                tasks.create_task(self._control_plane(), name="control plane"),
+            ]
+            await stop.wait()
+            await self._end()
+            for task in owned:
+                task.cancel()
+
+    async def _end(self) -> None:
+        self._stopping = True
+        if not self._pods:
+            return
+        for pod in list(self._pods.values()):
+            pod.stop(self._settings.stop_within)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.stop_within + 1):
+                await self._empty.wait()
+
+    async def _control_plane(self) -> None:
+        if self._settings.control_plane:
+            log = self._settings.state / "logs" / "control-plane.log"
+            log.parent.mkdir(exist_ok=True)
+            await keep_running(self._settings.control_plane, log, "control plane", self._settings.observe)
+
+    async def _watch(self) -> None:
+        folders = {path if path.is_dir() else path.parent for path in self._settings.paths}
+        async for _ in awatch(*folders, debounce=50, step=10):
+            self._read()
+
+    def _read(self) -> None:
+        manifests = read(self._settings.paths, self._manifests)
+        if manifests == self._manifests:
+            return
+        self._manifests = manifests
+        self._wanted = wanted_pods(manifests, self._settings.inject, self._wanted)
+        for pod in self._pods.values():
+            pod.folder.sources_changed()
+        self._changed.set()
+
+    async def _reconcile(self, host: Host, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if not self._stopping:
+                self._act(host, tasks)
+            self._publish()
+
+    def _act(self, host: Host, tasks: asyncio.TaskGroup) -> None:
+        running = [Running(pod.plan, pod.ready, pod.stopping) for pod in self._pods.values()]
+        step = next_step(self._wanted.pods, running)
+        for key in step.stop:
+            self._pods[key].stop()
+        for plan in step.start:
+            self._started += 1
+            pod = PodLife(plan, self._started, self._addresses.take(plan.key), host)
+            self._pods[plan.key] = pod
+            tasks.create_task(self._live(pod), name=f"pod {plan.key}")
+
+    async def _live(self, pod: PodLife) -> None:
+        """The one place where a failure of ours in a pod is caught: the pod is made anew, the others go on."""
+        key = pod.plan.key
+        try:
+            await pod.run()
+        except Exception as error:
+            self._settings.observe(Event(f"Pod {key}", "failed", f"{type(error).__name__}: {error}"))
+            await asyncio.sleep(1)
+        finally:
+            del self._pods[key]
+            self._addresses.give_back(key)
+            if self._stopping and not self._pods:
+                self._empty.set()
+            self._settings.observe(Event(f"Pod {key}", "gone"))
+            self._changed.set()
+
+    def _publish(self) -> None:
+        """Tell the world: objects for the control plane, names for pods, and who runs where."""
+        now = overlay(self._manifests.services(), [pod.as_member() for pod in self._pods.values()], self._settings)
+        for pod in self._pods.values():
+            pod.folder.write_names(now.hosts(pod.as_object(), self._settings))
+        write_objects(self._settings.state / OBJECTS, now.documents())
+        described = {str(key): pod.describe() for key, pod in sorted(self._pods.items())}
+        replace_file(self._settings.state / NODE, msgspec.json.encode({"pods": described}), 0o600)
+        self._report((*self._wanted.problems, *now.problems))
+
+    def _report(self, problems: tuple[Problem, ...]) -> None:
+        for problem in problems:
+            if problem not in self._problems:
+                self._settings.observe(Event(str(problem.object), "problem", str(problem)))
+        self._problems = problems
+
+    def _values(self, kind: str) -> Values:
+        """ConfigMaps or Secrets, and those ConfigMaps that every namespace has."""
+        written = self._manifests.values(kind)
+        if kind != "ConfigMap":
+            return written
+        given = self._settings.credentials.config_maps()
+        spaces = {plan.key.namespace for plan in self._wanted.pods}
+        everywhere = {(space, name): {"data": dict(data)} for space in spaces for name, data in given.items()}
+        return {**written, **everywhere}

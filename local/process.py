@@ -1,0 +1,61 @@
+"""Processes of the node beside the pods: the control plane, and the duties of an init."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from local.container import STEADY, pauses
+from local.settings import Event
+
+
+async def keep_running(command: Sequence[str], log: Path, name: str, observe: Callable[[Event], Any]) -> None:
+    """Run a command for ever: started again when it ends, sooner at first, killed when this is cancelled."""
+    waits = pauses()
+    while True:
+        began = time.monotonic()
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT
+            )
+        observe(Event(name, "started"))
+        try:
+            code = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.terminate()
+        observe(Event(name, "exited", f"exit code {code}, see {log}"))
+        waits = pauses() if time.monotonic() - began > STEADY else waits
+        await asyncio.sleep(next(waits))
+
+
+async def reap_orphans() -> None:
+    """Wait for processes whose parents are gone, as an init has to; those of our own are waited for elsewhere."""
+    seen: int | None = None
+    while True:
+        await asyncio.sleep(1)
+        pid = _ended()
+        if pid is not None and pid == seen:
+            # Nobody has waited for it since the last look, so it is an orphan.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - WNOHANG never waits
+            pid = None
+        seen = pid
+
+
+def many_users() -> bool:
+    """Whether more than one user exists in this user namespace (user_namespaces(7): uid_map)."""
+    return sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines()) > 1
+
+
+def _ended() -> int | None:
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return found.si_pid if found else None
