@@ -30,7 +30,7 @@ from xds._pb.envoy.config.core.v3.address_pb2 import (
     SocketAddress,
     TcpKeepalive,
 )
-from xds._pb.envoy.config.core.v3.base_pb2 import DataSource, Metadata, TransportSocket
+from xds._pb.envoy.config.core.v3.base_pb2 import DataSource, Metadata, TrafficDirection, TransportSocket
 from xds._pb.envoy.config.core.v3.config_source_pb2 import (
     AggregatedConfigSource,
     ApiVersion,
@@ -201,6 +201,7 @@ __all__ = [
     "TlsCertificate",
     "TlsInspector",
     "TlsParameters",
+    "TrafficDirection",
     "TransportProtocolInput",
     "TransportSocket",
     "TypedExtensionConfig",

@@ -1,1 +1,1 @@
-"""From the Mesh to Envoy v3: one module per kind of resource, every piece remembered while its input is equal."""
+"""Translation: the Mesh as Envoy v3 resources. Rule: nothing in a shared resource depends on the proxy."""

@@ -1,0 +1,77 @@
+"""Who may call, in the three places where Envoy can change it without draining a connection (docs/decisions/0010).
+
+Rule: fail closed. HTTP rules live in the route configuration and override a filter that allows nothing; TCP callers
+live in the validation context of the port's handshake, because network RBAC looks only when the caller has sent
+something, and a server that speaks first would have been heard by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mesh.model import HttpRule, Identity, InboundPort, Protocol
+from xds import pb
+from xds.resource import Resource, encode
+from xds.translate import naming, transport
+from xds.translate.http import RBAC_FILTER
+from xds.translate.matches import every_request, permission
+from xds.translate.routes import route_to
+
+
+def inbound_routes(port: InboundPort) -> Resource:
+    """Everything goes to the app, if the rules let it: refused requests are answered 403, never 404 (rule A12)."""
+    name = naming.inbound(port.port)
+    http2 = port.protocol is Protocol.HTTP2
+    cluster = naming.INBOUND_HTTP2_CLUSTER if http2 else naming.INBOUND_CLUSTER
+    to_app = pb.Route(match=every_request(), route=route_to(cluster))
+    to_app.route.ClearField("retry_policy")
+    everything = pb.VirtualHost(name=name, domains=["*"], routes=[to_app])
+    per_route = pb.RBACPerRoute(rbac=pb.HttpRBAC(rules=pb.RBAC(action=pb.RBAC.ALLOW, policies=_policies(port))))
+    everything.typed_per_filter_config[RBAC_FILTER].CopyFrom(pb.packed(per_route))
+    return encode(name, pb.RouteConfiguration(name=name, virtual_hosts=[everything]))
+
+
+def tcp_callers(port: InboundPort, trust_domain: str, bundle: str) -> Resource:
+    """The validation context of a port's handshake: who chains to the bundle and is one of the callers."""
+    name = naming.inbound(port.port)
+    if port.open:
+        sans = transport.anyone_of(trust_domain)
+    else:
+        sans = transport.exactly({identity for rule in port.tcp_rules for identity in rule.identities})
+    context = pb.CertificateValidationContext(
+        trusted_ca=pb.DataSource(inline_string=bundle), match_typed_subject_alt_names=sans
+    )
+    return encode(name, pb.Secret(name=name, validation_context=context))
+
+
+def _policies(port: InboundPort) -> Mapping[str, pb.Policy]:
+    """One policy for each rule, by its origin. A rule without callers grants nothing (rule F1)."""
+    if port.open:
+        return {"open": pb.Policy(permissions=[pb.Permission(any=True)], principals=[pb.Principal(any=True)])}
+    policies: dict[str, pb.Policy] = {}
+    for rule in port.http_rules:
+        if rule.identities:
+            policies[_unused(rule.origin, policies)] = _policy(rule)
+    return policies
+
+
+def _policy(rule: HttpRule) -> pb.Policy:
+    permissions = [permission(match) for match in rule.matches] or [pb.Permission(any=True)]
+    return pb.Policy(permissions=permissions, principals=_principals(rule.identities))
+
+
+def _principals(identities: Iterable[Identity]) -> list[pb.Principal]:
+    """By the certificate's URI SAN and nothing else (rule A2); a connection without mTLS matches none."""
+    return [
+        pb.Principal(authenticated=pb.Principal.Authenticated(principal_name=pb.StringMatcher(exact=uri)))
+        for uri in sorted({identity.uri for identity in identities})
+    ]
+
+
+def _unused(origin: str, taken: Mapping[str, pb.Policy]) -> str:
+    """The origin, numbered from its second rule on: a policy's name is a map key."""
+    name, number = origin, 1
+    while name in taken:
+        number += 1
+        name = f"{origin} ({number})"
+    return name

@@ -1,0 +1,108 @@
+"""HTTP connection managers: towards a destination, towards the app, and one that only refuses.
+
+Rule: the app notices as little of the sidecars as can be: no timeouts of ours, no headers of ours but XFCC.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from xds import pb
+from xds.translate import logs
+from xds.translate.sources import ads
+
+NOT_PERMITTED: Final = "no TrafficTarget lets this workload call it"
+"""Why a caller's own sidecar refuses (rule A16)."""
+BODY: Final = f"Refused by the mesh: {NOT_PERMITTED}.\n"
+REFUSED_IDLE_TIMEOUT: Final = 5
+"""Seconds until a connection is closed on which no request comes that could be refused."""
+HEADERS_TIMEOUT: Final = 60
+
+
+def towards_destination(name: str) -> pb.Filter:
+    """The app's requests to a Destination, routed by the route configuration of the same name.
+
+    A destination whose clusters are gone while the app still holds a connection is one that no rule allows any more:
+    answered 403, as a new connection would be (rule A16).
+    """
+    manager = _manager(name)
+    manager.rds.CopyFrom(_rds(name))
+    manager.http_filters.append(_router())
+    manager.access_log.append(logs.requests_without_cluster(NOT_PERMITTED, name))
+    gone = pb.ResponseMapper(
+        filter=pb.AccessLogFilter(response_flag_filter=pb.ResponseFlagFilter(flags=[logs.NO_CLUSTER])),
+        status_code=pb.UInt32Value(value=403),
+        body=pb.DataSource(inline_string=BODY),
+    )
+    manager.local_reply_config.mappers.append(gone)
+    return _filter(manager)
+
+
+def towards_app(name: str) -> pb.Filter:
+    """Callers' requests to the app. Without a route configuration that says otherwise, RBAC refuses all of them."""
+    manager = _manager(name)
+    manager.rds.CopyFrom(_rds(name))
+    nothing_allowed = pb.HttpRBAC(rules=pb.RBAC(action=pb.RBAC.ALLOW))
+    manager.http_filters.append(pb.HttpFilter(name=RBAC_FILTER, typed_config=pb.packed(nothing_allowed)))
+    manager.http_filters.append(_router())
+    manager.access_log.append(logs.requests_denied_by_rules(name))
+    # Rules look at the path the app will see, so what is ambiguous about it is settled before both.
+    manager.normalize_path.value = True
+    manager.merge_slashes = True
+    manager.request_headers_timeout.CopyFrom(pb.seconds(HEADERS_TIMEOUT))
+    # The app learns its caller's identity, and only from us: what the caller sent under this name is dropped.
+    manager.forward_client_cert_details = pb.HttpConnectionManager.SANITIZE_SET
+    manager.set_current_client_cert_details.uri = True
+    return _filter(manager)
+
+
+RBAC_FILTER: Final = "envoy.filters.http.rbac"
+
+
+def refusing() -> pb.Filter:
+    """Answers 403 to each request, and closes: so that what is allowed later isn't held up by a kept connection."""
+    manager = _manager("refused/http")
+    refusal = pb.Route(
+        match=pb.RouteMatch(prefix="/"),
+        direct_response=pb.DirectResponseAction(status=403, body=pb.DataSource(inline_string=BODY)),
+    )
+    everything = pb.VirtualHost(name="refused", domains=["*"], routes=[refusal])
+    manager.route_config.CopyFrom(pb.RouteConfiguration(name="refused", virtual_hosts=[everything]))
+    manager.http_filters.append(_router())
+    manager.access_log.append(logs.every_request(NOT_PERMITTED))
+    manager.common_http_protocol_options.max_requests_per_connection.value = 1
+    manager.common_http_protocol_options.idle_timeout.CopyFrom(pb.seconds(REFUSED_IDLE_TIMEOUT))
+    return _filter(manager)
+
+
+def _manager(stat_prefix: str) -> pb.HttpConnectionManager:
+    """What all have in common. Streams may be silent for ever: time-outs are the app's own business."""
+    manager = pb.HttpConnectionManager(
+        stat_prefix=stat_prefix,
+        codec_type=pb.HttpConnectionManager.AUTO,
+        http_protocol_options=pb.Http1ProtocolOptions(accept_http_10=True, default_host_for_http_10="localhost"),
+        http2_protocol_options=pb.Http2ProtocolOptions(allow_connect=True),
+        stream_idle_timeout=pb.seconds(0),
+        server_header_transformation=pb.HttpConnectionManager.PASS_THROUGH,
+        use_remote_address=pb.BoolValue(value=False),
+        skip_xff_append=True,
+        generate_request_id=pb.BoolValue(value=False),
+        upgrade_configs=[pb.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
+    )
+    # Nobody counts as internal, so nobody steers our router by x-envoy-… headers.
+    manager.internal_address_config.unix_sockets = False
+    return manager
+
+
+def _router() -> pb.HttpFilter:
+    return pb.HttpFilter(
+        name="envoy.filters.http.router", typed_config=pb.packed(pb.Router(suppress_envoy_headers=True))
+    )
+
+
+def _rds(name: str) -> pb.Rds:
+    return pb.Rds(config_source=ads(), route_config_name=name)
+
+
+def _filter(manager: pb.HttpConnectionManager) -> pb.Filter:
+    return pb.Filter(name="envoy.filters.network.http_connection_manager", typed_config=pb.packed(manager))

@@ -1,0 +1,71 @@
+"""Access logs of refusals, as JSON on standard output: who, where to, and why (rule A12).
+
+Rule: what is allowed is not logged; what is refused always is. Counters say how often: RBAC's own,
+`ssl.fail_verify_san` for TCP callers refused in the handshake, `refused/…` for the chains that only refuse.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from xds import pb
+
+NO_CLUSTER: Final = "NC"
+"""Envoy's response flag for a route whose cluster does not exist: we took it away, because no rule allows it now."""
+
+_CONNECTION: Final = {
+    "event": "refused",
+    "time": "%START_TIME%",
+    "source": "%DOWNSTREAM_PEER_URI_SAN%",
+    "source_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "destination_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
+}
+_REQUEST: Final = {
+    **_CONNECTION,
+    "method": "%REQ(:METHOD)%",
+    "authority": "%REQ(:AUTHORITY)%",
+    "path": "%REQ(:PATH)%",
+    "status": "%RESPONSE_CODE%",
+}
+
+
+def every_request(reason: str, destination: str = "") -> pb.AccessLog:
+    """For a connection manager that only refuses."""
+    return _log(_REQUEST | {"destination": destination, "reason": reason})
+
+
+def requests_without_cluster(reason: str, destination: str) -> pb.AccessLog:
+    """Requests for a destination whose clusters were taken away from this caller."""
+    log = _log(_REQUEST | {"destination": destination, "reason": reason})
+    log.filter.response_flag_filter.flags.append(NO_CLUSTER)
+    return log
+
+
+def requests_denied_by_rules(destination: str) -> pb.AccessLog:
+    """Requests that RBAC answered with 403; the reason is RBAC's own words."""
+    log = _log(_REQUEST | {"destination": destination, "reason": "%RESPONSE_CODE_DETAILS%"})
+    return _only(log, "response.code_details.startsWith('rbac_access_denied')")
+
+
+def every_connection(reason: str, destination: str = "") -> pb.AccessLog:
+    """For a chain that only refuses."""
+    return _log(_CONNECTION | {"destination": destination, "reason": reason})
+
+
+def handshakes_denied() -> pb.AccessLog:
+    """Connections whose TLS handshake failed: not one of us, or not among those a TCP port lets in."""
+    log = _log(_CONNECTION | {"destination": "%FILTER_CHAIN_NAME%", "reason": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%"})
+    return _only(log, "has(connection.transport_failure_reason)")
+
+
+def _log(fields: dict[str, str]) -> pb.AccessLog:
+    config = pb.StdoutAccessLog()
+    config.log_format.json_format.update({name: text for name, text in fields.items() if text})
+    return pb.AccessLog(name="envoy.access_loggers.stdout", typed_config=pb.packed(config))
+
+
+def _only(log: pb.AccessLog, expression: str) -> pb.AccessLog:
+    """The log, for what a CEL expression over Envoy's attributes is true of."""
+    log.filter.extension_filter.name = "envoy.access_loggers.extension_filters.cel"
+    log.filter.extension_filter.typed_config.CopyFrom(pb.packed(pb.ExpressionFilter(expression=expression)))
+    return log

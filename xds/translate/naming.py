@@ -1,0 +1,55 @@
+"""How the resources are called. Rule: a name says what a thing is, never what is in it, so that it outlives changes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from mesh.model import Identity, PodDestination, PortId
+
+
+class Flavour(StrEnum):
+    """What a Backend's connections carry, and so what their TLS handshake announces (ALPN, RFC 7301).
+
+    The server's sidecar tells mesh traffic by it: from an app's own TLS, and HTTP from TCP on ports of unknown
+    protocol. It only ever chooses which rules judge the connection, never whether any do.
+    """
+
+    HTTP = "weft-http"
+    TCP = "weft"
+
+
+PASSTHROUGH_CLUSTER: Final = "passthrough"
+"""Connects to where the app wanted to go."""
+INBOUND_CLUSTER: Final = "inbound"
+"""Connects to the app in the protocol the caller speaks."""
+INBOUND_HTTP2_CLUSTER: Final = "inbound/http2"
+"""Connects to the app in HTTP/2."""
+REFUSED_CLUSTER: Final = "refused"
+"""Never exists: a TCP proxy that is told to use it closes the connection without connecting anywhere."""
+
+
+def backend_cluster(backend: PortId, flavour: Flavour) -> str:
+    """The cluster of a Backend and its endpoints, which have the same name."""
+    return str(backend) if flavour is Flavour.HTTP else f"{backend}/tcp"
+
+
+def destination(port: PortId) -> str:
+    """The listener of a Destination, its route configuration and its TCP filter."""
+    return f"outbound/{port}"
+
+
+def pod_listener(pod: PodDestination) -> str:
+    """The listener of a meshed pod's own address and port."""
+    return f"pod/{pod.pod}/{pod.port}"
+
+
+def pod_cluster(identity: Identity, flavour: Flavour) -> str:
+    """The cluster of all pods of one identity, reached by their own addresses."""
+    kind = "http" if flavour is Flavour.HTTP else "tcp"
+    return f"pod/{identity.namespace}/{identity.service_account}/{kind}"
+
+
+def inbound(port: int) -> str:
+    """The route configuration of an inbound port, which holds its rules, and the secret that holds its TCP callers."""
+    return f"inbound/{port}"

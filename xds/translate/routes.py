@@ -1,0 +1,72 @@
+"""Route configurations of Destinations: matches, weights, and 503 where nothing is usable (rules T2, T3, T8, H1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from mesh.model import Destination, Route, Share
+from xds import pb
+from xds.resource import Resource, encode
+from xds.translate import naming
+from xds.translate.matches import every_request, route_match
+from xds.translate.naming import Flavour
+
+RETRY_ON: Final = "connect-failure,refused-stream,reset-before-request"
+"""Only what no app has seen anything of, so that any method may be sent again (RFC 9110 §9.2.2): there was no
+connection, the peer said that it did not look (RFC 9113 §8.7), or it closed before the request left."""
+RETRIES: Final = 2
+
+
+def destination_routes(destination: Destination) -> Resource:
+    """One virtual host for every Host header; one Envoy route for each match of each Route, in order."""
+    name = naming.destination(destination.id)
+    routes = [found for route in destination.routes for found in _routes(route)]
+    everything = pb.VirtualHost(name=name, domains=["*"], routes=routes)
+    config = pb.RouteConfiguration(name=name, virtual_hosts=[everything], validate_clusters=pb.BoolValue(value=False))
+    return encode(name, config)
+
+
+def route_to(cluster: str) -> pb.RouteAction:
+    """All to one cluster."""
+    action = _action()
+    action.cluster = cluster
+    return action
+
+
+def _routes(route: Route) -> Iterator[pb.Route]:
+    matches = [route_match(match) for match in route.matches] or [every_request()]
+    for match in matches:
+        if route.shares:
+            yield pb.Route(name=route.origin, match=match, route=_split(route.shares))
+        else:
+            body = pb.DataSource(inline_string=f"{route.reason}\n")
+            unusable = pb.DirectResponseAction(status=503, body=body)
+            yield pb.Route(name=route.origin, match=match, direct_response=unusable)
+
+
+def _split(shares: Sequence[Share]) -> pb.RouteAction:
+    if len(shares) == 1:
+        return route_to(naming.backend_cluster(shares[0].backend, Flavour.HTTP))
+    action = _action()
+    action.weighted_clusters.clusters.extend(
+        pb.WeightedCluster.ClusterWeight(
+            name=naming.backend_cluster(share.backend, Flavour.HTTP), weight=pb.UInt32Value(value=share.weight)
+        )
+        for share in shares
+    )
+    return action
+
+
+def _action() -> pb.RouteAction:
+    """No time-outs of ours, and another endpoint for what one endpoint could not take."""
+    other_host = pb.RetryPolicy.RetryHostPredicate(
+        name="envoy.retry_host_predicates.previous_hosts", typed_config=pb.packed(pb.PreviousHostsPredicate())
+    )
+    retries = pb.RetryPolicy(
+        retry_on=RETRY_ON,
+        num_retries=pb.UInt32Value(value=RETRIES),
+        retry_host_predicate=[other_host],
+        host_selection_retry_max_attempts=3,
+    )
+    return pb.RouteAction(timeout=pb.seconds(0), retry_policy=retries)

@@ -1,0 +1,76 @@
+"""TCP proxies: towards a destination, towards the app, and one that only refuses.
+
+Rule: no idle time-out of ours; dead peers are found by TCP keep-alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from mesh.model import Share
+from xds import pb
+from xds.resource import TYPE_PREFIX, Resource, encode
+from xds.translate import logs, naming
+from xds.translate.naming import Flavour
+from xds.translate.sources import ads
+
+TCP_FILTER: Final = "envoy.filters.network.tcp_proxy"
+ATTEMPTS: Final = 3
+"""How many endpoints are tried before a connection is given up. Nothing has been sent by then."""
+
+
+def discovered(name: str) -> pb.Filter:
+    """A TCP proxy that comes by ECDS, so that other weights change no listener and drain no connection (rule T2)."""
+    source = pb.ExtensionConfigSource(config_source=ads(), type_urls=[TYPE_PREFIX + pb.TcpProxy.DESCRIPTOR.full_name])
+    return pb.Filter(name=name, config_discovery=source)
+
+
+def split(name: str, shares: Sequence[Share]) -> Resource:
+    """The filter that `discovered` waits for: each connection goes to one Backend by weight (rule T7)."""
+    proxy = _proxy(name)
+    if shares:
+        proxy.weighted_clusters.clusters.extend(
+            pb.TcpProxy.WeightedCluster.ClusterWeight(
+                name=naming.backend_cluster(share.backend, Flavour.TCP), weight=share.weight
+            )
+            for share in shares
+            if share.weight
+        )
+    else:
+        proxy.cluster = naming.REFUSED_CLUSTER
+    return encode(name, pb.TypedExtensionConfig(name=name, typed_config=pb.packed(proxy)))
+
+
+def towards(cluster: str, stat_prefix: str) -> pb.Filter:
+    """To one cluster."""
+    proxy = _proxy(stat_prefix)
+    proxy.cluster = cluster
+    return _filter(proxy)
+
+
+def towards_app(stat_prefix: str) -> pb.Filter:
+    """To the app, once the handshake has shown that the caller may: before, the app learns nothing of it."""
+    proxy = _proxy(stat_prefix)
+    proxy.cluster = naming.INBOUND_CLUSTER
+    proxy.upstream_connect_mode = pb.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
+    proxy.max_early_data_bytes.value = 0
+    return _filter(proxy)
+
+
+def refusing(stat_prefix: str, reason: str) -> pb.Filter:
+    """Closes every connection at once: the cluster it names does not exist."""
+    proxy = _proxy(f"refused/{stat_prefix}")
+    proxy.cluster = naming.REFUSED_CLUSTER
+    proxy.access_log.append(logs.every_connection(reason, stat_prefix))
+    return _filter(proxy)
+
+
+def _proxy(stat_prefix: str) -> pb.TcpProxy:
+    return pb.TcpProxy(
+        stat_prefix=stat_prefix, idle_timeout=pb.seconds(0), max_connect_attempts=pb.UInt32Value(value=ATTEMPTS)
+    )
+
+
+def _filter(proxy: pb.TcpProxy) -> pb.Filter:
+    return pb.Filter(name=TCP_FILTER, typed_config=pb.packed(proxy))

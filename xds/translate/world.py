@@ -1,0 +1,116 @@
+"""The Mesh as the World: every role's Resources, each encoded once and shared by all roles that have it.
+
+Rule: everything is computed anew each time, and leaves whose own input is equal are remembered; so what a change
+affects is found by comparing, never listed. What did not change is the very same object as in the last World.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from mesh.model import Identity, InboundPort, Mesh, MeshedAddress, Scope
+from mesh.settings import Egress
+from xds.resource import CLUSTER, LISTENER, TYPES, Resource
+from xds.snapshot import Named, Snapshot, World
+from xds.translate import clusters
+from xds.translate.inbound import inbound_listener, inbound_rules
+from xds.translate.leaves import Leaves
+from xds.translate.outbound import outbound_listener
+from xds.translate.reach import Outside
+from xds.translate.settings import TranslateSettings
+
+__all__ = ["TranslateSettings", "Translator"]
+
+Part = tuple[str, str]
+"""A role's id and a type URL."""
+NOTHING: Named = {}
+
+
+class Translator:
+    """Keeps the leaves of the last round; equal Meshes give equal Worlds, whatever came before."""
+
+    def __init__(self, settings: TranslateSettings) -> None:
+        self._outside = Outside(settings)
+        self._scopes: dict[Scope, Mapping[str, Named]] = {}
+        self._outbound = Leaves[Egress, tuple[Egress, tuple[MeshedAddress, ...]], Resource](
+            lambda leaf: outbound_listener(*leaf, settings)
+        )
+        self._inbound = Leaves[str, tuple[tuple[InboundPort, ...], str], Resource](
+            lambda leaf: inbound_listener(*leaf, settings)
+        )
+        self._rules = Leaves[tuple[str, int], tuple[InboundPort, str, str], tuple[Resource, ...]](
+            lambda leaf: inbound_rules(*leaf)
+        )
+        self._parts = Leaves[Part, tuple[Named, tuple[Resource, ...]], Named](lambda leaf: _merged(*leaf))
+        self._snapshots = Leaves[str, tuple[Identity, tuple[Named, ...]], Snapshot](lambda leaf: _snapshot(*leaf))
+        self._constant = (clusters.passthrough_cluster(), *clusters.inbound_clusters())
+
+    def translate(self, mesh: Mesh, bundle: str) -> World:
+        """What every proxy of this Mesh should have. `bundle` is the trust bundle, PEM, which TCP ports need."""
+        self._scopes = self._within(mesh)
+        shared = {identity: self._scopes[scope] for identity, scope in mesh.scopes.items()}
+        own = self._own(mesh, bundle)
+        parts = self._parts(
+            {
+                (role, kind): (shared.get(workload.identity, {}).get(kind, NOTHING), own[role].get(kind, ()))
+                for role, workload in mesh.workloads.items()
+                for kind in TYPES
+            }
+        )
+        snapshots = self._snapshots(
+            {
+                role: (workload.identity, tuple(parts[role, kind] for kind in TYPES))
+                for role, workload in mesh.workloads.items()
+            }
+        )
+        return World(roles=snapshots, proxies=mesh.proxies)
+
+    def _within(self, mesh: Mesh) -> dict[Scope, Mapping[str, Named]]:
+        """What each scope is told about; identities with equal scopes share it."""
+        everything = self._outside(mesh)
+        return {
+            scope: _kept(self._scopes.get(scope, {}), everything.within(scope)) for scope in set(mesh.scopes.values())
+        }
+
+    def _own(self, mesh: Mesh, bundle: str) -> dict[str, dict[str, tuple[Resource, ...]]]:
+        """By role and type, what is not of the scope: the constant clusters, the two bound listeners, the rules."""
+        outbound = self._outbound({egress: (egress, mesh.meshed_addresses) for egress in Egress})
+        inbound = self._inbound(
+            {role: (workload.ports, workload.identity.trust_domain) for role, workload in mesh.workloads.items()}
+        )
+        rules = self._rules(
+            {
+                (role, port.port): (port, workload.identity.trust_domain, bundle)
+                for role, workload in mesh.workloads.items()
+                for port in workload.ports
+            }
+        )
+        return {
+            role: {
+                CLUSTER: self._constant,
+                LISTENER: (outbound[workload.egress], inbound[role]),
+                **_by_type(made for port in workload.ports for made in rules[role, port.port]),
+            }
+            for role, workload in mesh.workloads.items()
+        }
+
+
+def _kept(before: Mapping[str, Named], now: Mapping[str, Named]) -> Mapping[str, Named]:
+    """The mappings of now, but those equal to the ones before are the very same ones."""
+    return {kind: before[kind] if before.get(kind) == named else named for kind, named in now.items()}
+
+
+def _by_type(resources: Iterable[Resource]) -> dict[str, tuple[Resource, ...]]:
+    found: defaultdict[str, tuple[Resource, ...]] = defaultdict(tuple)
+    for resource in resources:
+        found[resource.type_url] += (resource,)
+    return found
+
+
+def _merged(shared: Named, own: tuple[Resource, ...]) -> Named:
+    return {**shared, **{resource.name: resource for resource in own}} if own else shared
+
+
+def _snapshot(identity: Identity, parts: tuple[Named, ...]) -> Snapshot:
+    return Snapshot(identity, dict(zip(TYPES, parts, strict=True)))
