@@ -1,0 +1,183 @@
+"""The certificate authority of one control plane process: it gives every identity its secrets and keeps them fresh.
+
+Rule: what is decided is decided in `ca.rotation`; here it is carried out. An issuer that could not be replaced stays
+in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from ca.clock import SYSTEM_CLOCK, Clock
+from ca.issuance import Expired, IpAddress, Issuance, Leaf
+from ca.issuer_folder import DEFAULT_LIFETIMES, IssuerFolder, Issuers, Lifetimes
+from ca.rotation import Action, decide, decide_leaf
+from ca.storage import Folder, StorageError
+from mesh.model import Identity
+from xds import pb
+from xds.names import BUNDLE_SECRET, LEAF_SECRET
+from xds.resource import Resource, encode
+from xds.snapshot import Named
+
+LONGEST_LOOK: Final = 30.0
+"""Seconds between two looks at what is due, at most."""
+LOOKS_PER_LIFE: Final = 100
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Issued:
+    """A leaf and the secrets that carry it."""
+
+    leaf: Leaf
+    secrets: Named
+
+
+class Authority:
+    """Implements xds.snapshot.SecretSource. One leaf per identity is remembered and renewed until it is forgotten."""
+
+    def __init__(
+        self,
+        issuer_folder: IssuerFolder,
+        issuers: Issuers,
+        trust_domain: str,
+        lifetimes: Lifetimes,
+        clock: Clock,
+        chance: Callable[[], float],
+    ) -> None:
+        self._issuer_folder = issuer_folder
+        self._trust_domain = trust_domain
+        self._lifetimes = lifetimes
+        self._clock = clock
+        self._chance = chance
+        self._issued: dict[Identity, _Issued] = {}
+        self._servers: dict[tuple[tuple[str, ...], tuple[IpAddress, ...]], Leaf] = {}
+        self._turn = asyncio.Lock()
+        self._trouble = ""
+        self._use(issuers)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        trust_domain: str,
+        *,
+        lifetimes: Lifetimes = DEFAULT_LIFETIMES,
+        clock: Clock = SYSTEM_CLOCK,
+        chance: Callable[[], float] = random.random,
+    ) -> Authority:
+        """Open the authority kept in this folder, or make it. Safe against others who do the same at once.
+
+        Raises StorageError (one sentence for a person) when the folder can't be trusted or used, and ValueError
+        when `trust_domain` is none.
+        """
+        issuer_folder = IssuerFolder(Folder.open(folder), trust_domain, lifetimes)
+        return cls(issuer_folder, issuer_folder.settle(clock), trust_domain, lifetimes, clock, chance)
+
+    def bundle_pem(self) -> bytes:
+        """The certificates a leaf must chain to: the root."""
+        return self._issuers.root.certificate_pem
+
+    async def secrets(self, identity: Identity) -> Named:
+        """The identity's leaf and the bundle by SDS name. Raises ValueError for an identity of another trust domain.
+
+        Identities that ask at once are served one per turn of the event loop, which is held up for one leaf at most.
+        """
+        async with self._turn:
+            issued = self._issued.get(identity)
+            if issued is not None and not self._is_due(issued.leaf):
+                return issued.secrets
+            # Give the loop its turn, or all who wait would be served in this one.
+            await asyncio.sleep(0)
+            return self._issue(identity).secrets
+
+    def server_certificate(self, dns_names: Sequence[str], ip_addresses: Sequence[str]) -> Leaf:
+        """A certificate for a server of the control plane; the same one until it is due, then a new one.
+
+        So a server asks before each handshake, or at `renew_at`. May be called from any thread. Raises ValueError
+        for an address that is none.
+        """
+        names, addresses = tuple(dns_names), tuple(ip_address(address) for address in ip_addresses)
+        leaf = self._servers.get((names, addresses))
+        if leaf is None or self._is_due(leaf):
+            leaf = self._issuance.server(names, addresses, self._clock.now())
+            self._servers[names, addresses] = leaf
+        return leaf
+
+    def forget(self, identities: Iterable[Identity]) -> None:
+        """Stop renewing for identities that nobody has any more; asked again, they get a new leaf."""
+        for identity in identities:
+            self._issued.pop(identity, None)
+
+    async def run(self, publish: Callable[[Identity, Named], None]) -> None:
+        """Renew issuers and leaves until cancelled; `publish` is given the new secrets of one identity at a time.
+
+        All leaves are looked at each time, so a clock that jumps either way is noticed at the next look.
+        """
+        while True:
+            await self._clock.sleep(min(LONGEST_LOOK, self._lifetimes.leaf.total_seconds() / LOOKS_PER_LIFE))
+            self._report(await self._rotate(), await self._renew(publish))
+
+    async def _rotate(self) -> str:
+        """Replace issuers that are due. The answer is what prevents it; then those that exist stay."""
+        if decide(self._issuers.state, self._clock.now()).action is not Action.KEEP:
+            try:
+                # Waiting for a lock and a disk; once in months.
+                self._use(await asyncio.to_thread(self._issuer_folder.settle, self._clock))
+            except StorageError as error:
+                return str(error)
+        return ""
+
+    async def _renew(self, publish: Callable[[Identity, Named], None]) -> str:
+        """Replace leaves that are due. The answer is what prevents it; then those that exist stay."""
+        for identity in [identity for identity, issued in self._issued.items() if self._is_due(issued.leaf)]:
+            try:
+                publish(identity, await self.secrets(identity))
+            except Expired as error:
+                return str(error)
+        return ""
+
+    def _report(self, *troubles: str) -> None:
+        """Say once what keeps the authority from its work, not at every look."""
+        trouble = "; ".join(filter(None, troubles))
+        if trouble and trouble != self._trouble:
+            log.error("certificates can't be renewed, those in force stay", reason=trouble)
+        self._trouble = trouble
+
+    def _use(self, issuers: Issuers) -> None:
+        self._issuers = issuers
+        self._issuance = Issuance(issuers.intermediate, self._trust_domain, self._lifetimes.leaf, self._chance)
+        self._bundle = bundle_secret(issuers.root.certificate_pem)
+
+    def _issue(self, identity: Identity) -> _Issued:
+        leaf = self._issuance.workload(identity, self._clock.now())
+        issued = _Issued(leaf, {LEAF_SECRET: leaf_secret(leaf), BUNDLE_SECRET: self._bundle})
+        self._issued[identity] = issued
+        return issued
+
+    def _is_due(self, leaf: Leaf) -> bool:
+        return decide_leaf(leaf.validity, leaf.renew_at, self._clock.now()).action is Action.RENEW_LEAF
+
+
+def leaf_secret(leaf: Leaf) -> Resource:
+    """The SDS secret with a workload's certificate chain and key."""
+    certificate = pb.TlsCertificate(
+        certificate_chain=pb.DataSource(inline_bytes=leaf.chain_pem),
+        private_key=pb.DataSource(inline_bytes=leaf.key_pem),
+    )
+    return encode(LEAF_SECRET, pb.Secret(name=LEAF_SECRET, tls_certificate=certificate))
+
+
+def bundle_secret(pem: bytes) -> Resource:
+    """The SDS secret with the certificates that a peer's leaf must chain to."""
+    trusted = pb.CertificateValidationContext(trusted_ca=pb.DataSource(inline_bytes=pem))
+    return encode(BUNDLE_SECRET, pb.Secret(name=BUNDLE_SECRET, validation_context=trusted))
