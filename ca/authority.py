@@ -90,15 +90,16 @@ class Authority:
     async def secrets(self, identity: Identity) -> Named:
         """The identity's leaf and the bundle by SDS name. Raises ValueError for an identity of another trust domain.
 
-        Identities that ask at once are served one per turn of the event loop, which is held up for one leaf at most.
+        Only `run` replaces a leaf, or those who were given the old one would not hear of it. Identities that ask at
+        once are served one per turn of the event loop, which is held up for one leaf at most.
         """
-        async with self._turn:
-            issued = self._issued.get(identity)
-            if issued is not None and not self._is_due(issued.leaf):
-                return issued.secrets
-            # Give the loop its turn, or all who wait would be served in this one.
-            await asyncio.sleep(0)
-            return self._issue(identity).secrets
+        issued = self._issued.get(identity)
+        if issued is None:
+            async with self._turn:
+                # Give the loop its turn, or all who wait would be served in this one.
+                await asyncio.sleep(0)
+                issued = self._issued.get(identity) or self._issue(identity)
+        return issued.secrets
 
     def server_certificate(self, dns_names: Sequence[str], ip_addresses: Sequence[str]) -> Leaf:
         """A certificate for a server of the control plane; the same one until it is due, then a new one.
@@ -140,10 +141,14 @@ class Authority:
     async def _renew(self, publish: Callable[[Identity, Named], None]) -> str:
         """Replace leaves that are due. The answer is what prevents it; then those that exist stay."""
         for identity in [identity for identity, issued in self._issued.items() if self._is_due(issued.leaf)]:
-            try:
-                publish(identity, await self.secrets(identity))
-            except Expired as error:
-                return str(error)
+            async with self._turn:
+                await asyncio.sleep(0)
+                if identity not in self._issued:
+                    continue
+                try:
+                    publish(identity, self._issue(identity).secrets)
+                except Expired as error:
+                    return str(error)
         return ""
 
     def _report(self, *troubles: str) -> None:

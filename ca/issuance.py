@@ -80,8 +80,14 @@ class Issuance:
         return self._leaf([x509.UniformResourceIdentifier(identity.uri)], _BOTH_SIDES, now)
 
     def server(self, dns_names: Sequence[str], addresses: Sequence[IpAddress], now: datetime) -> Leaf:
-        """A certificate for a server of our own: names and addresses, and no identity. Raises Expired."""
-        names = [*(x509.DNSName(name) for name in dns_names), *(x509.IPAddress(address) for address in addresses)]
+        """A certificate for a server of our own: names and addresses, and no identity.
+
+        Raises ValueError when there is no name at all or one is not ASCII, and Expired.
+        """
+        names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns_names]
+        names += [x509.IPAddress(address) for address in addresses]
+        if not names:
+            raise ValueError("a server's certificate needs a name")
         return self._leaf(names, _SERVER_SIDE, now)
 
     def _leaf(self, names: Sequence[x509.GeneralName], usage: x509.ExtendedKeyUsage, now: datetime) -> Leaf:
