@@ -1,0 +1,148 @@
+"""A ResourceSet: what is offered of one type at one moment, with what many streams ask of it again and again.
+
+Rule: immutable, and compared by being the same object. What streams derive from it (a subset by names, the difference
+from an older set, a Plan) is worked out once and shared by all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from xds.resource import Resource
+
+if TYPE_CHECKING:
+    from xds.wire import Response
+
+ALL: Final = "*"
+"""In a set of names: everything there is (the wildcard of the xDS protocol)."""
+REMEMBERED_PLANS: Final = 64
+"""Per pair of sets; more would be clients that each ask for something else."""
+NO_NAMES: Final[frozenset[str]] = frozenset()
+EVERYTHING: Final = frozenset({ALL})
+GREETING: Final = ""
+"""In a set of names asked for: an answer, even with nothing in it. No resource has an empty name."""
+NOT_NAMES: Final = frozenset({ALL, GREETING})
+
+
+class ResourceSet:
+    """Resources of one type by name. Do not change `named` after handing it over."""
+
+    __slots__ = ("__weakref__", "_differing", "_plans", "_root", "_subsets", "_version", "named", "type_url")
+
+    def __init__(self, type_url: str, named: Mapping[str, Resource], root: ResourceSet | None = None) -> None:
+        self.type_url = type_url
+        self.named = named
+        self._root = root
+        self._version = ""
+        self._subsets: WeakValueDictionary[frozenset[str], ResourceSet] | None = None
+        self._differing: WeakKeyDictionary[ResourceSet, tuple[str, ...]] | None = None
+        self._plans: WeakKeyDictionary[ResourceSet, dict[frozenset[str], Plan]] | None = None
+
+    def __repr__(self) -> str:
+        return f"ResourceSet({self.type_url.rsplit('.', 1)[-1]}, {len(self.named)} resources)"
+
+    def __len__(self) -> int:
+        return len(self.named)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.named
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.named)
+
+    def get(self, name: str) -> Resource | None:
+        """The Resource of this name."""
+        return self.named.get(name)
+
+    @property
+    def version(self) -> str:
+        """The hash of all names and versions: equal sets have equal versions on every replica (rules R12, R59)."""
+        if not self._version:
+            content = "\n".join(f"{name} {self.named[name].version}" for name in sorted(self.named))
+            self._version = blake2b(content.encode(), digest_size=8).hexdigest()
+        return self._version
+
+    def only(self, names: frozenset[str]) -> ResourceSet:
+        """The Resources with these names that exist here."""
+        if self._root is not None:
+            return self._root.only(names if names <= self.named.keys() else names & self.named.keys())
+        if self._subsets is None:
+            self._subsets = WeakValueDictionary()
+        subset = self._subsets.get(names)
+        if subset is None:
+            subset = ResourceSet(self.type_url, {name: self.named[name] for name in names if name in self.named}, self)
+            self._subsets[names] = subset
+        return subset
+
+    def differing(self, older: ResourceSet) -> tuple[str, ...]:
+        """Names that are new, changed or gone since the older set."""
+        if older is self:
+            return ()
+        if self._differing is None:
+            self._differing = WeakKeyDictionary()
+        names = self._differing.get(older)
+        if names is None:
+            names = self._differing[older] = self._compare(older)
+        return names
+
+    def _compare(self, older: ResourceSet) -> tuple[str, ...]:
+        names: list[str] = []
+        before = older.named
+        for name, resource in self.named.items():
+            known = before.get(name)
+            # Unchanged Resources are nearly always the same object; only the others are compared.
+            if known is not resource and known != resource:
+                names.append(name)
+        names.extend(name for name in before if name not in self.named)
+        return tuple(names)
+
+    def plan(self, held: ResourceSet, asked: frozenset[str]) -> Plan:
+        """What brings a client that holds `held` here, and answers what it asked for. Shared by all such clients."""
+        if self._plans is None:
+            self._plans = WeakKeyDictionary()
+        plans = self._plans.get(held)
+        if plans is None:
+            plans = self._plans[held] = {}
+        plan = plans.get(asked)
+        if plan is None:
+            if len(plans) >= REMEMBERED_PLANS:
+                plans.clear()
+            plan = plans[asked] = self._plan(held, asked)
+        return plan
+
+    def _plan(self, held: ResourceSet, asked: frozenset[str]) -> Plan:
+        differing = self.differing(held)
+        names = dict.fromkeys(self.named if ALL in asked else ())
+        names.update(dict.fromkeys(differing))
+        names.update(dict.fromkeys(sorted(asked - NOT_NAMES)))
+        return Plan(
+            adds=tuple(self.named[name] for name in names if name in self.named),
+            missing=tuple(name for name in names if name not in self.named and name in asked),
+            vanished=tuple(name for name in names if name not in self.named and name not in asked),
+            answer=not asked.isdisjoint(NOT_NAMES),
+        )
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a client lacks of one type.
+
+    `adds` are new, changed or asked for; `missing` were asked for and do not exist; `vanished` are held by the client
+    and exist no more; `withheld` differ too and are not sent now. `answer`: a wildcard was asked for, so a response is
+    due even with nothing in it (rule R48). `responses` keeps what was put together for it, by protocol.
+    """
+
+    adds: tuple[Resource, ...] = ()
+    missing: tuple[str, ...] = ()
+    vanished: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    answer: bool = False
+    responses: dict[str, Response] = field(default_factory=dict)
+
+
+NOTHING: Final = ResourceSet("", {})
+"""What a client holds that has just connected."""

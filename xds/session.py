@@ -1,0 +1,209 @@
+"""A Session: one authenticated stream, between a transport and a protocol machine.
+
+Rule: the transport knows `on_request(bytes)`, `pull()` and `due`; nothing else passes between them, so another
+transport can take grpc's place. A slow stream holds no queue: what to send is decided when it can be sent (rule R79).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from mesh.model import Identity
+from xds.cache import Cache, Watch
+from xds.delta import DeltaMachine
+from xds.interest import Names
+from xds.machine import Machine
+from xds.names import pod_id
+from xds.peer import Peer
+from xds.snapshot import Named, SecretSource
+from xds.sotw import SotwMachine
+from xds.status import Counters, ProxyStatus, short_name, type_status
+from xds.view import View
+from xds.wire import Assembler, ProtocolFault, RequestReader, Response
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a stream ends: a gRPC status name, and a sentence for the other side."""
+
+    code: str
+    text: str
+
+
+_EXPIRED: Final = Ending(
+    "UNAUTHENTICATED", "the token this stream was opened with has expired; come back with a new one"
+)
+NAMES_LOGGED: Final = 20
+
+
+class Commons:
+    """What all streams of a server share."""
+
+    def __init__(self, cache: Cache, secrets: SecretSource) -> None:
+        self.cache = cache
+        self.secrets = secrets
+        self.assembler = Assembler()
+        self.reader = RequestReader()
+        self.names = Names()
+        self.counters = Counters()
+        self._fetching: dict[Identity, asyncio.Task[Named]] = {}
+
+    async def fetch_secrets(self, identity: Identity) -> None:
+        """Put the identity's secrets into the Cache, asking for them once however many streams wait.
+
+        Raises ProtocolFault where there are none to be had.
+        """
+        task = self._fetching.get(identity)
+        if task is None:
+            task = self._fetching[identity] = asyncio.create_task(self.secrets.secrets(identity))
+            task.add_done_callback(lambda _: self._fetching.pop(identity, None))
+        try:
+            named = await asyncio.shield(task)
+        except Exception as error:
+            log.exception("no secrets for an identity", identity=identity.uri)
+            raise ProtocolFault("UNAVAILABLE", f"the certificates of {identity.uri} can't be had now") from error
+        # What was pushed meanwhile is newer.
+        if not self.cache.has_secrets(identity):
+            self.cache.publish_secrets(identity, named)
+
+    def machine(self, delta: bool, only_type: str) -> Machine[Any]:
+        """A protocol machine for a new stream."""
+        kind = DeltaMachine if delta else SotwMachine
+        return kind(self.assembler, self.names, only_type)
+
+
+class Session:
+    """One stream of a proxy that has proved who it is. `begin` first, `close` in the end."""
+
+    def __init__(self, commons: Commons, peer: Peer, machine: Machine[Any]) -> None:
+        self.due = asyncio.Event()
+        """Set when `pull` may have something, or the stream is to end."""
+        self.ending: Ending | None = None
+        self.node = ""
+        self._commons = commons
+        self._peer = peer
+        self._machine = machine
+        self._connected = time.time()
+        self._watch: Watch | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._gate: asyncio.TimerHandle | None = None
+
+    async def begin(self, data: bytes, lifetime: float) -> None:
+        """Take the first request, check its node against the peer, and wait for the peer's secrets.
+
+        The stream ends after `lifetime` seconds. Raises ProtocolFault where it can't begin.
+        """
+        request = self._machine.read(self._commons.reader, data)
+        self.node = request.node_id
+        pod = pod_id(self.node)
+        if pod is None:
+            text = f"node.id {self.node!r} is not namespace/pod" if self.node else "the first request has no node.id"
+            raise ProtocolFault("INVALID_ARGUMENT", text)
+        if self._peer.pod is not None and self._peer.pod != pod:
+            raise ProtocolFault("PERMISSION_DENIED", f"the token is bound to pod {self._peer.pod}, not to {pod}")
+        self._watch = self._commons.cache.watch(pod, self._peer.identity, self._on_view)
+        self._check(self._watch.view)
+        await self._have_secrets()
+        self._machine.receive(request, time.monotonic())
+        if self._watch.view is not None:
+            self._machine.show(self._watch.view)
+        else:
+            log.info("proxy is not known yet, its stream waits", node=self.node)
+        self._expiry = asyncio.get_running_loop().call_later(max(0.0, lifetime), self.end, _EXPIRED)
+        self.due.set()
+
+    def close(self) -> None:
+        """Free everything (rule R60)."""
+        for timer in (self._expiry, self._gate):
+            if timer is not None:
+                timer.cancel()
+        if self._watch is not None:
+            self._commons.cache.leave(self._watch)
+
+    def end(self, ending: Ending) -> None:
+        """The stream is to end. The first reason counts."""
+        self.ending = self.ending or ending
+        self.due.set()
+
+    def on_request(self, data: bytes) -> None:
+        """The client has said something. A broken request ends the stream."""
+        self._commons.counters.requests += 1
+        try:
+            self._machine.receive(self._machine.read(self._commons.reader, data), time.monotonic())
+        except ProtocolFault as fault:
+            self.end(Ending(fault.code, fault.text))
+        self._report_nacks()
+        self.due.set()
+
+    def pull(self) -> list[Response]:
+        """What is to be sent now, in this order; taken to be sent."""
+        now = time.monotonic()
+        responses = self._machine.pull(now)
+        counters = self._commons.counters
+        for response in responses:
+            counters.pushes[response.type_url] += 1
+            counters.bytes[response.type_url] += len(response.data)
+            counters.resources[response.type_url] += len(response.names)
+            counters.removals[response.type_url] += len(response.gone)
+        if self._machine.wake_at is not None:
+            self._wake_in(self._machine.wake_at - now, self.due.set)
+        return responses
+
+    def status(self) -> ProxyStatus:
+        """How this stream stands."""
+        machine = self._machine
+        return ProxyStatus(
+            node=self.node,
+            connected=self._connected,
+            protocol=machine.protocol,
+            identity=self._peer.identity.uri,
+            known=machine.view is not None,
+            types={short_name(url): type_status(machine, dialogue) for url, dialogue in machine.dialogues.items()},
+        )
+
+    async def _have_secrets(self) -> None:
+        """Make sure the Cache has the secrets of this identity, in the View we hold, too. Raises ProtocolFault."""
+        if self.ending is None and not self._commons.cache.has_secrets(self._peer.identity):
+            await self._commons.fetch_secrets(self._peer.identity)
+        if self.ending is not None:
+            raise ProtocolFault(self.ending.code, self.ending.text)
+
+    def _on_view(self, view: View, changed: frozenset[str]) -> bool:
+        """The Cache has a new View for this stream; says whether that wakes it."""
+        self._check(view)
+        if self.ending is not None:
+            return False
+        self._machine.show(view)
+        if changed.isdisjoint(self._machine.dialogues):
+            return False
+        self.due.set()
+        return True
+
+    def _check(self, view: View | None) -> None:
+        """End the stream if the World says that another identity runs in this pod."""
+        if view is not None and view.identity != self._peer.identity:
+            text = f"pod {self.node} runs as {view.identity.uri}, but the token is {self._peer.identity.uri}'s"
+            self.end(Ending("PERMISSION_DENIED", text))
+
+    def _wake_in(self, seconds: float, callback: Callable[[], None]) -> None:
+        if self._gate is not None:
+            self._gate.cancel()
+        self._gate = asyncio.get_running_loop().call_later(seconds, callback)
+
+    def _report_nacks(self) -> None:
+        nacks, self._machine.nacks = self._machine.nacks, []
+        for nack in nacks:
+            self._commons.counters.nacks[nack.type_url] += 1
+            log.warning(
+                "proxy rejected configuration",
+                node=self.node, type=short_name(nack.type_url), nonce=nack.nonce, code=nack.code,
+                resources=nack.names[:NAMES_LOGGED], resource_count=len(nack.names), message=nack.message,
+            )  # fmt: skip

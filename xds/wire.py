@@ -1,0 +1,232 @@
+"""Requests read from bytes, responses put together from bytes that exist already.
+
+Rule: nothing is encoded here but the few header fields of a response (rule R11); resources go in as they are. Equal
+requests and equal responses are the same object for every stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from xds.pb import DeltaDiscoveryRequest, DiscoveryRequest
+from xds.resource import Resource
+from xds.resourceset import NO_NAMES, NOTHING, ResourceSet
+
+REMEMBERED_REQUESTS: Final = 512
+REMEMBERED_BYTES: Final = 128 * 1024
+"""Longer requests are read anew each time, so that what is remembered stays bounded."""
+REMEMBERED_RESPONSES: Final = 256
+
+
+class ProtocolFault(Exception):  # noqa: N818 - the peer's fault, not an error of ours
+    """The client broke the protocol so that its stream can't go on; `code` is a gRPC status name."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Envoy's words about a response it did not take (`error_detail`, rule R14)."""
+
+    code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaRequest:
+    """A DeltaDiscoveryRequest. `initial` are the names and versions the client brings along, bytes unknown."""
+
+    type_url: str
+    node_id: str = ""
+    subscribe: frozenset[str] = NO_NAMES
+    unsubscribe: frozenset[str] = NO_NAMES
+    initial: ResourceSet = NOTHING
+    nonce: str = ""
+    rejection: Rejection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SotwRequest:
+    """A DiscoveryRequest. `names` is the whole subscription each time (rule R22)."""
+
+    type_url: str
+    node_id: str = ""
+    names: frozenset[str] = NO_NAMES
+    version: str = ""
+    nonce: str = ""
+    rejection: Rejection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An encoded response. `serial` is its nonce as a number; later responses have greater ones."""
+
+    type_url: str
+    version: str
+    serial: int
+    data: bytes
+    names: tuple[str, ...]
+    gone: tuple[str, ...] = ()
+
+    @property
+    def nonce(self) -> str:
+        """What the client repeats in its ACK or NACK."""
+        return str(self.serial)
+
+
+AnyRequest = TypeVar("AnyRequest", DeltaRequest, SotwRequest)
+"""The request of one of the two protocols."""
+
+
+class Assembler:
+    """Puts responses together and numbers them. One for all streams: equal responses are shared (rule R11)."""
+
+    def __init__(self) -> None:
+        self._serial = 0
+        self._recent: dict[tuple[object, ...], Response] = {}
+
+    @property
+    def assembled(self) -> int:
+        """How many responses were put together so far; each may have gone to many streams."""
+        return self._serial
+
+    def delta(
+        self, type_url: str, version: str, adds: Sequence[Resource], gone: tuple[str, ...], after: int
+    ) -> Response:
+        """A DeltaDiscoveryResponse with a nonce greater than `after`, the same object for all who need the same."""
+        key = ("delta", version, type_url, gone, *adds)
+        return self._shared(key, after) or self._keep(key, self._delta(type_url, version, adds, gone))
+
+    def sotw(self, type_url: str, version: str, resources: Sequence[Resource], after: int) -> Response:
+        """A DiscoveryResponse with a nonce greater than `after`, the same object for all who need the same."""
+        key = ("sotw", version, type_url, *resources)
+        return self._shared(key, after) or self._keep(key, self._sotw(type_url, version, resources))
+
+    def _delta(self, type_url: str, version: str, adds: Sequence[Resource], gone: tuple[str, ...]) -> Response:
+        # discovery.proto, v3: system_version_info 1, resources 2, type_url 4, nonce 5, removed_resources 6.
+        self._serial += 1
+        parts = [_text(1, version), _text(4, type_url), _text(5, str(self._serial))]
+        parts.extend(resource.entry for resource in adds)
+        parts.extend(_text(6, name) for name in gone)
+        return Response(type_url, version, self._serial, b"".join(parts), tuple(r.name for r in adds), gone)
+
+    def _sotw(self, type_url: str, version: str, resources: Sequence[Resource]) -> Response:
+        # discovery.proto, v3: version_info 1, resources 2, type_url 4, nonce 5.
+        self._serial += 1
+        parts = [_text(1, version), _text(4, type_url), _text(5, str(self._serial))]
+        parts.extend(resource.any_entry for resource in resources)
+        return Response(type_url, version, self._serial, b"".join(parts), tuple(r.name for r in resources))
+
+    def _shared(self, key: tuple[object, ...], after: int) -> Response | None:
+        response = self._recent.get(key)
+        return response if response is not None and response.serial > after else None
+
+    def _keep(self, key: tuple[object, ...], response: Response) -> Response:
+        if len(self._recent) >= REMEMBERED_RESPONSES:
+            self._recent.clear()
+        self._recent[key] = response
+        return response
+
+
+class RequestReader:
+    """Reads requests. Bytes seen before (the ACKs of a shared response, equal subscriptions) are not parsed again."""
+
+    def __init__(self) -> None:
+        self._delta: dict[bytes, DeltaRequest] = {}
+        self._sotw: dict[bytes, SotwRequest] = {}
+        self._initial: dict[frozenset[tuple[str, str]], ResourceSet] = {}
+
+    def delta(self, data: bytes) -> DeltaRequest:
+        """Raises ProtocolFault where the bytes are no DeltaDiscoveryRequest."""
+        known = self._delta.get(data)
+        if known is not None:
+            return known
+        message = DeltaDiscoveryRequest()
+        _parse(message, data)
+        request = DeltaRequest(
+            type_url=message.type_url,
+            node_id=message.node.id,
+            subscribe=frozenset(message.resource_names_subscribe),
+            unsubscribe=frozenset(message.resource_names_unsubscribe),
+            initial=self._brought(message.type_url, message.initial_resource_versions),
+            nonce=message.response_nonce,
+            rejection=_rejection(message),
+        )
+        _remember(self._delta, data, request)
+        return request
+
+    def sotw(self, data: bytes) -> SotwRequest:
+        """Raises ProtocolFault where the bytes are no DiscoveryRequest."""
+        known = self._sotw.get(data)
+        if known is not None:
+            return known
+        message = DiscoveryRequest()
+        _parse(message, data)
+        request = SotwRequest(
+            type_url=message.type_url,
+            node_id=message.node.id,
+            names=frozenset(message.resource_names),
+            version=message.version_info,
+            nonce=message.response_nonce,
+            rejection=_rejection(message),
+        )
+        _remember(self._sotw, data, request)
+        return request
+
+    def _brought(self, type_url: str, versions: Mapping[str, str]) -> ResourceSet:
+        if not versions:
+            return NOTHING
+        key = frozenset(versions.items())
+        known = self._initial.get(key)
+        if known is None or known.type_url != type_url:
+            if len(self._initial) >= REMEMBERED_REQUESTS:
+                self._initial.clear()
+            named = {name: unseen(type_url, name, version) for name, version in versions.items()}
+            known = self._initial[key] = ResourceSet(type_url, named)
+        return known
+
+
+def unseen(type_url: str, name: str, version: str) -> Resource:
+    """A Resource a client says it has: its version is known, its bytes are not."""
+    return Resource(type_url, name, version, b"", b"", b"")
+
+
+def _parse(message: DeltaDiscoveryRequest | DiscoveryRequest, data: bytes) -> None:
+    try:
+        message.ParseFromString(data)
+    except Exception as error:  # protobuf's DecodeError has no stable home among its implementations
+        raise ProtocolFault("INVALID_ARGUMENT", f"not a discovery request: {error}") from error
+
+
+def _rejection(message: DeltaDiscoveryRequest | DiscoveryRequest) -> Rejection | None:
+    if not message.HasField("error_detail"):
+        return None
+    return Rejection(message.error_detail.code, message.error_detail.message)
+
+
+def _remember(requests: dict[bytes, AnyRequest], data: bytes, request: AnyRequest) -> None:
+    # A request with a node is the first of its stream and long; it will not come again.
+    if request.node_id or len(data) > REMEMBERED_BYTES:
+        return
+    if len(requests) >= REMEMBERED_REQUESTS:
+        requests.clear()
+    requests[data] = request
+
+
+def _text(number: int, value: str) -> bytes:
+    payload = value.encode()
+    return bytes([number << 3 | 2]) + _varint(len(payload)) + payload
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
