@@ -9,34 +9,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from pathlib import Path
 
 import msgspec
 from watchfiles import awatch
 
 from kube.problem import Problem
 from local.addresses import PodAddresses
+from local.credentials import MeshCredentials
 from local.environment import Values
 from local.folders import replace_file, write_objects
+from local.host import Host
 from local.manifests import Manifests, read
 from local.overlay import overlay
-from local.pod import Host, PodLife
+from local.pod import PodLife
 from local.process import keep_running, many_users, reap_orphans
 from local.rollout import Running, next_step
 from local.sandbox import open_bridge
 from local.settings import ClusterSettings, Event
-from local.state import NODE
+from local.state import CA, NODE, OBJECTS
 from local.visibility import needed, reopen
-from local.workloads import PodKey, Wanted, wanted_pods
-
-OBJECTS = "objects"
-"""The folder, below the state folder, of the objects that the cluster adds to the manifests."""
+from local.workloads import PodKey, Wanted, untouched, wanted_pods
 
 
 class Cluster:
     """One cluster. `run` once, inside a node (`local.node.enter`)."""
 
-    def __init__(self, settings: ClusterSettings) -> None:
+    def __init__(self, settings: ClusterSettings, state: Path) -> None:
         self._settings = settings
+        self._state = state
+        self._credentials = MeshCredentials(state / CA, settings.trust_domain)
+        self._inject = settings.inject or untouched
         self._addresses = PodAddresses(settings.pod_network)
         self._manifests = Manifests()
         self._wanted = Wanted()
@@ -52,25 +55,25 @@ class Cluster:
         """What can't run here, and why."""
         return self._problems
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set, then end the pods. Raises SandboxError when the node can't be set up."""
+    async def run(self) -> None:
+        """Run until cancelled, then end the pods. Raises SandboxError when the node can't be set up."""
         os.umask(0o022)
-        (self._settings.state / OBJECTS).mkdir(exist_ok=True)
+        (self._state / OBJECTS).mkdir(exist_ok=True)
         await open_bridge(self._settings.pod_network)
-        reopened = await reopen(needed(self._settings.paths), self._settings.state / "reopened") if many_users() else {}
-        host = Host(self._settings, many_users(), reopened, self._values, self._changed.set)
+        reopened = await reopen(needed(self._settings.paths), self._state / "reopened") if many_users() else {}
+        host = Host(
+            self._settings, self._state, many_users(), reopened, self._credentials, self._values, self._changed.set
+        )
         self._read()
         async with asyncio.TaskGroup() as tasks:
-            owned = [
-                tasks.create_task(reap_orphans(), name="orphans"),
-                tasks.create_task(self._watch(), name="manifests"),
-                tasks.create_task(self._reconcile(host, tasks), name="reconcile"),
-                tasks.create_task(self._control_plane(), name="control plane"),
-            ]
-            await stop.wait()
-            await self._end()
-            for task in owned:
-                task.cancel()
+            tasks.create_task(reap_orphans(), name="orphans")
+            tasks.create_task(self._watch(), name="manifests")
+            tasks.create_task(self._reconcile(host, tasks), name="reconcile")
+            tasks.create_task(self._control_plane(), name="control plane")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await self._end()
 
     async def _end(self) -> None:
         self._stopping = True
@@ -84,7 +87,7 @@ class Cluster:
 
     async def _control_plane(self) -> None:
         if self._settings.control_plane:
-            log = self._settings.state / "logs" / "control-plane.log"
+            log = self._state / "logs" / "control-plane.log"
             log.parent.mkdir(exist_ok=True)
             await keep_running(self._settings.control_plane, log, "control plane", self._settings.observe)
 
@@ -98,7 +101,7 @@ class Cluster:
         if manifests == self._manifests:
             return
         self._manifests = manifests
-        self._wanted = wanted_pods(manifests, self._settings.inject, self._wanted)
+        self._wanted = wanted_pods(manifests, self._inject, self._wanted)
         for pod in self._pods.values():
             pod.folder.sources_changed()
         self._changed.set()
@@ -132,6 +135,7 @@ class Cluster:
             await asyncio.sleep(1)
         finally:
             del self._pods[key]
+            pod.folder.remove()
             self._addresses.give_back(key)
             if self._stopping and not self._pods:
                 self._empty.set()
@@ -143,9 +147,9 @@ class Cluster:
         now = overlay(self._manifests.services(), [pod.as_member() for pod in self._pods.values()], self._settings)
         for pod in self._pods.values():
             pod.folder.write_names(now.hosts(pod.as_object(), self._settings))
-        write_objects(self._settings.state / OBJECTS, now.documents())
+        write_objects(self._state / OBJECTS, now.documents())
         described = {str(key): pod.describe() for key, pod in sorted(self._pods.items())}
-        replace_file(self._settings.state / NODE, msgspec.json.encode({"pods": described}), 0o600)
+        replace_file(self._state / NODE, msgspec.json.encode({"pods": described}), 0o600)
         self._report((*self._wanted.problems, *now.problems))
 
     def _report(self, problems: tuple[Problem, ...]) -> None:
@@ -159,7 +163,7 @@ class Cluster:
         written = self._manifests.values(kind)
         if kind != "ConfigMap":
             return written
-        given = self._settings.credentials.config_maps()
+        given = self._credentials.config_maps()
         spaces = {plan.key.namespace for plan in self._wanted.pods}
         everywhere = {(space, name): {"data": dict(data)} for space in spaces for name, data in given.items()}
         return {**written, **everywhere}

@@ -93,7 +93,10 @@ def mount_script(scratch: Path, mounts: Sequence[Mount], folder: str) -> str:
     `/run` is a fresh tmpfs; `scratch` is an empty folder it is prepared in, so that sources below `/run` stay
     reachable. Raises Missing for a mount that would need a new folder in `/`.
     """
-    placed = [(mount.source, Path(os.path.realpath(mount.target))) for mount in mounts]
+    # Parents first: a volume may be mounted inside another.
+    placed = sorted(
+        ((mount.source, Path(os.path.realpath(mount.target))) for mount in mounts), key=lambda pair: pair[1]
+    )
     inside = [(source, scratch / target.relative_to(RUN)) for source, target in placed if RUN in target.parents]
     outside = [(source, target) for source, target in placed if RUN not in target.parents]
     grounds = sorted({_ground(target) for _, target in outside if not target.exists()})

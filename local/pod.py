@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,15 +16,15 @@ import msgspec
 from kube.objects import Pod
 from local.container import ContainerHooks, ContainerLife, Process, pauses
 from local.endpoints import Member
-from local.environment import Missing, PodFacts, Values, command_line, environment
+from local.environment import Missing, PodFacts, command_line, environment
 from local.executables import search_path
+from local.host import Host
 from local.launch import RunningContainer, becoming, container_command, entering, mount_script, user
 from local.plan import with_address
 from local.podfolder import PodFolder
 from local.podspec import Container
 from local.sandbox import Sandbox, SandboxError, open_sandbox
-from local.settings import ClusterSettings, Event
-from local.visibility import Reopened
+from local.settings import Event
 from local.workloads import PodPlan
 
 T = TypeVar("T")
@@ -33,20 +33,6 @@ SIDECAR_GRACE = 0.2
 """Seconds a sidecar gets even when the apps have used up the grace period."""
 RETRY = 1.0
 """Seconds until a pod that waits for something looks again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What pods need of the cluster they run in.
-
-    `values` are the ConfigMaps or Secrets of now, by kind; `changed` is called whenever a pod's state has changed.
-    """
-
-    settings: ClusterSettings
-    many_users: bool
-    reopened: Reopened
-    values: Callable[[str], Values]
-    changed: Callable[[], None]
 
 
 class PodLife:
@@ -58,7 +44,7 @@ class PodLife:
         self.stopping = False
         self.phase = "Pending"
         self.uid = f"{plan.key.namespace}.{plan.key.name}.{number}"
-        self.folder = PodFolder(plan, self.uid, host.settings, many_users=host.many_users)
+        self.folder = PodFolder(plan, self.uid, host)
         self._number = number
         self._host = host
         self._spec = plan.pod.spec
@@ -200,7 +186,7 @@ class PodLife:
         given = environment(container, self._facts())
         base = {"PATH": search_path(), "HOSTNAME": self.plan.key.name, "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108 - the one folder everybody may write to
         self._environments[container.name] = {**base, **given}
-        mounts = self.folder.mounts(container, self._host.reopened)
+        mounts = self.folder.mounts(container)
         script = mount_script(self.folder.scratch, mounts, container.working_dir or str(self.plan.folder))
         command = container_command(self._sandbox.pid, script, self._become(container), command_line(container, given))
         with self.folder.log(container) as log:
@@ -233,8 +219,7 @@ class PodLife:
 
     def _facts(self) -> PodFacts:
         host = self._host
-        node = str(host.settings.pod_network[1])
-        return PodFacts(self.plan.pod, self.address, node, host.values("ConfigMap"), host.values("Secret"))
+        return PodFacts(self.plan.pod, self.address, host.address, host.values("ConfigMap"), host.values("Secret"))
 
     def _describe(self, life: ContainerLife) -> dict[str, Any]:
         return {

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import shutil
 from pathlib import Path
 from typing import BinaryIO
 
+from local.credentials import PodIdentity
 from local.environment import Missing, PodFacts
 from local.folders import rewrite_file, write_volume
+from local.host import Host
 from local.launch import Mount
 from local.podspec import Container, TokenSource
-from local.settings import ClusterSettings, PodIdentity
 from local.volumes import owner, volume_files
 from local.workloads import PodPlan
 
@@ -23,15 +24,14 @@ RENEW_AT = 0.8
 class PodFolder:
     """The files of one pod. `uid` tells it from another pod of the same name, before or after it."""
 
-    def __init__(self, plan: PodPlan, uid: str, settings: ClusterSettings, *, many_users: bool) -> None:
+    def __init__(self, plan: PodPlan, uid: str, host: Host) -> None:
         self._plan = plan
         self._uid = uid
-        self._settings = settings
-        self._many_users = many_users
+        self._host = host
         self._sources_changed = asyncio.Event()
         self._renew_in: float | None = None
-        self._folder = settings.state / "pods" / uid
-        self._logs = settings.state / "logs" / f"{plan.key.namespace}_{plan.key.name}"
+        self._folder = host.state / "pods" / uid
+        self._logs = host.state / "logs" / f"{plan.key.namespace}_{plan.key.name}"
         for folder in (self._folder / "scratch", self._folder / "volumes", self._logs):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -42,9 +42,9 @@ class PodFolder:
 
     def write_names(self, hosts: str) -> None:
         """Give the pod these names."""
-        domain = self._settings.cluster_domain
+        domain = self._host.settings.cluster_domain
         # Nobody listens there, so a name that the hosts file lacks is unknown at once.
-        resolver = f"nameserver {self._settings.pod_network[1]}\noptions timeout:1 attempts:1\n"
+        resolver = f"nameserver {self._host.address}\noptions timeout:1 attempts:1\n"
         searched = f"search {self._plan.key.namespace}.svc.{domain} svc.{domain} {domain}\n"
         rewrite_file(self._folder / "hosts", hosts.encode())
         rewrite_file(self._folder / "resolv.conf", (resolver + searched).encode())
@@ -58,7 +58,7 @@ class PodFolder:
             wanted = volume_files(volume, facts, self._token)
             lifetimes += [] if wanted.lifetime is None else [wanted.lifetime]
             if volume.empty_dir is None:
-                write_volume(folder, wanted, owner(spec, volume.name) if self._many_users else None)
+                write_volume(folder, wanted, owner(spec, volume.name) if self._host.many_users else None)
             elif not folder.exists():
                 folder.mkdir()
                 folder.chmod(0o1777)
@@ -75,10 +75,10 @@ class PodFolder:
                 await self._sources_changed.wait()
         self._sources_changed.clear()
 
-    def mounts(self, container: Container, reopened: Mapping[Path, Path]) -> list[Mount]:
+    def mounts(self, container: Container) -> list[Mount]:
         """What a container sees where. Raises Missing for a volume that the pod does not have."""
         mounts = [Mount(self._folder / "hosts", "/etc/hosts"), Mount(self._folder / "resolv.conf", "/etc/resolv.conf")]
-        mounts += [Mount(source, str(target)) for source, target in reopened.items()]
+        mounts += [Mount(source, str(target)) for source, target in self._host.reopened.items()]
         for mount in container.volume_mounts:
             source = self._folder / "volumes" / mount.name / mount.sub_path
             if not source.exists():
@@ -94,7 +94,11 @@ class PodFolder:
         """Where what a container prints is found."""
         return self._logs / f"{container.name}.log"
 
+    def remove(self) -> None:
+        """The pod is gone; its logs stay."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def _token(self, source: TokenSource) -> str:
         plan = self._plan
-        pod = PodIdentity(plan.key.namespace, plan.pod.spec.service_account_name, plan.key.name, self._uid)
-        return self._settings.credentials.token(pod, source.audience, source.expiration_seconds)
+        pod = PodIdentity(plan.key, self._uid, plan.pod.spec.service_account_name)
+        return self._host.credentials.token(pod, source.audience, source.expiration_seconds)

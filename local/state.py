@@ -22,7 +22,13 @@ from local.executables import executable
 from local.launch import RunningContainer, entering
 
 NODE = "node.json"
+"""Who runs where: what `pods` reads."""
+OBJECTS = "objects"
+"""The folder of the objects that the cluster adds to the manifests."""
+CA = "ca"
+"""The folder of the mesh's keys."""
 CONTROL_SOCKET = "control.sock"
+"""Where the control plane's admin API listens."""
 
 
 class StateError(Exception):

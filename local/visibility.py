@@ -50,7 +50,8 @@ async def reopen(paths: Iterable[Path], folder: Path) -> Reopened:
         for path in sorted(below):
             target = stage / path.relative_to(above)
             lines.append(f"[ -d {_quoted(target)} ] || mkdir -p {_quoted(target)}")
-            lines.append(f"mount --rbind {_quoted(path)} {_quoted(target)}")
+            lines.append(f"mount --bind {_quoted(path)} {_quoted(target)}")
+            lines.append(f"mount -o remount,bind,ro {_quoted(target)}")
     await _shell("\n".join(lines))
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -11,25 +12,28 @@ from pathlib import Path
 from local import node
 from local.cluster import Cluster
 from local.settings import ClusterSettings, Event
+from local.workloads import untouched
 
 
 def tell(event: Event) -> None:
     print(event.subject, event.what, event.text, flush=True)
 
 
-async def serve(state: Path, paths: tuple[Path, ...]) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+async def serve(state: Path, name: str, paths: tuple[Path, ...]) -> None:
     control_plane = tuple(os.environ.get("BARE_CONTROL_PLANE", "").split())
-    await Cluster(ClusterSettings(state=state, paths=paths, control_plane=control_plane, observe=tell)).run(stop)
+    settings = ClusterSettings(name=name, paths=paths, control_plane=control_plane, inject=untouched, observe=tell)
+    running = asyncio.create_task(Cluster(settings, state).run())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
 
 
 def main() -> None:
     state = node.entered()
     if state is None:
         sys.exit(node.enter([sys.executable, *sys.argv], sys.argv[1]))
-    asyncio.run(serve(state, tuple(Path(path) for path in sys.argv[2:])))
+    asyncio.run(serve(state, sys.argv[1], tuple(Path(path) for path in sys.argv[2:])))
 
 
 if __name__ == "__main__":

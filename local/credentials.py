@@ -1,0 +1,63 @@
+"""Who pods are, in standalone mode: tokens signed by the mesh's own CA folder, and its trust bundle as a ConfigMap.
+
+Rule: the folder is shared with the control plane and never shown to a pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from ca.authority import Authority
+from ca.tokens import TokenIssuer
+from local.workloads import PodKey
+from mesh.model import Identity, PodId
+
+BUNDLE_NAME = "weft-ca-bundle"
+BUNDLE_KEY = "bundle.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class PodIdentity:
+    """What a token says of a pod."""
+
+    pod: PodKey
+    uid: str
+    service_account: str
+
+
+class Credentials(Protocol):
+    """What pods prove themselves with, and what they trust."""
+
+    def token(self, pod: PodIdentity, audience: str, lifetime: int) -> str:
+        """A token for a pod, valid for `lifetime` seconds."""
+
+    def config_maps(self) -> Mapping[str, Mapping[str, str]]:
+        """The ConfigMaps that every namespace has, by name."""
+
+
+class MeshCredentials:
+    """Those of a mesh whose CA is kept in `folder`; it is made when missing. Raises ca.storage.StorageError."""
+
+    def __init__(self, folder: Path, trust_domain: str) -> None:
+        self._trust_domain = trust_domain
+        self._issuer = TokenIssuer.open(folder, trust_domain)
+        self._bundle = Authority.open(folder, trust_domain).bundle_pem().decode()
+
+    def token(self, pod: PodIdentity, audience: str, lifetime: int) -> str:
+        """A token for a pod, valid for `lifetime` seconds."""
+        identity = Identity(self._trust_domain, pod.pod.namespace, pod.service_account)
+        return self._issuer.issue(
+            identity,
+            PodId(pod.pod.namespace, pod.pod.name),
+            timedelta(seconds=lifetime),
+            pod_uid=pod.uid,
+            audience=audience,
+        )
+
+    def config_maps(self) -> Mapping[str, Mapping[str, str]]:
+        """The trust bundle."""
+        return {BUNDLE_NAME: {BUNDLE_KEY: self._bundle}}
