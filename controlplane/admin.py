@@ -15,11 +15,11 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from xds.server import ProxyStatus
 
 from controlplane.status import Status
 from controlplane.view import problem_view, proxy_view, snapshot_view
 from mesh.model import PodId
+from xds.server import ProxyStatus
 
 
 def admin_api(status: Status, proxies: Callable[[], list[ProxyStatus]], registry: CollectorRegistry) -> FastAPI:

@@ -9,22 +9,24 @@ from __future__ import annotations
 import asyncio
 import gc
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
-from ca.tokens import TokenAuthenticator
-from mesh.build import Builder
 from prometheus_client import CollectorRegistry
-from sources.folder import FolderSource
-from sources.store import Store
-from xds.server import ServerSettings, XdsServer
 
 from ca.authority import Authority
+from ca.issuer_folder import Lifetimes
+from ca.tokens import TokenAuthenticator
 from controlplane.admin import AdminServer, admin_api, admin_server, listen
 from controlplane.metrics import ControlPlaneCollector
 from controlplane.pipeline import Pipeline
 from controlplane.settings import ControlPlaneSettings
 from controlplane.status import Status
+from mesh.build import Builder
+from sources.folder import FolderSource
+from sources.store import Store
 from xds.cache import Cache
+from xds.server import Certificate, ServerSettings, XdsServer
 from xds.translate.world import TranslateSettings, Translator
 
 log = structlog.get_logger(__name__)
@@ -71,17 +73,23 @@ class ControlPlane:
 
 def control_plane(settings: ControlPlaneSettings) -> ControlPlane:
     """Make all parts. Raises ca.storage's error when the CA folder can't be trusted."""
-    authority = Authority.open(settings.ca_folder, settings.mesh.trust_domain)
+    authority = Authority.open(
+        settings.ca_folder, settings.mesh.trust_domain, lifetimes=Lifetimes(leaf=settings.leaf_lifetime)
+    )
     cache, status, store = Cache(), Status(), Store()
     server = XdsServer(
         cache,
         authority,
         TokenAuthenticator.open(settings.ca_folder, settings.mesh.trust_domain),
-        ServerSettings(address=settings.xds_address, port=settings.xds_port),
+        ServerSettings(
+            address=settings.xds_address, port=settings.xds_port, certificate=partial(_certificate, authority, settings)
+        ),
     )
     registry = CollectorRegistry()
     registry.register(ControlPlaneCollector(status, server))
-    pipeline = Pipeline(store, Builder(settings.mesh), Translator(TranslateSettings()), cache, status)
+    pipeline = Pipeline(
+        store, Builder(settings.mesh), Translator(TranslateSettings()), cache, status, authority.bundle_pem
+    )
     return ControlPlane(
         settings=settings,
         source=FolderSource(settings.paths, settings.overlay),
@@ -93,3 +101,8 @@ def control_plane(settings: ControlPlaneSettings) -> ControlPlane:
         admin=admin_server(admin_api(status, server.proxies, registry)),
         status=status,
     )
+
+
+def _certificate(authority: Authority, settings: ControlPlaneSettings) -> Certificate:
+    leaf = authority.server_certificate(settings.server_names, settings.server_addresses)
+    return Certificate(chain=leaf.chain_pem, key=leaf.key_pem)

@@ -7,14 +7,15 @@ failure is counted, logged and shown, and the next change is tried as if nothing
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import structlog
-from mesh.build import Builder
-from sources.store import Store
 
 from controlplane.status import Status
 from kube.problem import Problem
+from mesh.build import Builder
 from smi.resources import Resources
+from sources.store import Store
 from xds.cache import Cache
 from xds.translate.world import Translator
 
@@ -24,12 +25,21 @@ log = structlog.get_logger(__name__)
 class Pipeline:
     """Owns nothing but the order of things; every part is made in `controlplane.app`."""
 
-    def __init__(self, store: Store, builder: Builder, translator: Translator, cache: Cache, status: Status) -> None:
+    def __init__(
+        self,
+        store: Store,
+        builder: Builder,
+        translator: Translator,
+        cache: Cache,
+        status: Status,
+        bundle: Callable[[], bytes],
+    ) -> None:
         self._store = store
         self._builder = builder
         self._translator = translator
         self._cache = cache
         self._status = status
+        self._bundle = bundle
 
     async def run(self) -> None:
         """Serve rounds until cancelled. Idle, it acts at once; busy, changes gather in the store meanwhile."""
@@ -41,7 +51,7 @@ class Pipeline:
         started = time.perf_counter()
         try:
             mesh = self._builder.build(resources)
-            world = self._translator.translate(mesh)
+            world = self._translator.translate(mesh, self._bundle().decode())
             self._cache.publish(world)
         except Exception as error:
             self._status.failures += 1

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from xds.server import ProxyStatus
-
 from kube.problem import Problem
 from xds.readable import readable
 from xds.resource import TYPES
+from xds.server import ProxyStatus
 from xds.snapshot import Snapshot
 
 

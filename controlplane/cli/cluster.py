@@ -50,17 +50,14 @@ def up(
         name=name, paths=tuple(path.resolve() for path in paths), control_plane=control_plane,
         trust_domain=trust_domain, observe=show_event,
     )  # fmt: skip
-    asyncio.run(_until_stopped(Cluster(settings, state)))
+    asyncio.run(_until_stopped(Cluster(settings)))
 
 
 async def _until_stopped(cluster: Cluster) -> None:
-    running = asyncio.create_task(cluster.run())
+    stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-    try:
-        await running
-    except asyncio.CancelledError:
-        show_event(Event("cluster", "stopped"))
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await cluster.run(stop)
 
 
 def show_event(event: Event) -> None:

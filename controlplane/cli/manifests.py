@@ -9,23 +9,26 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from mesh.build import Builder
-from sources.folder import FolderSource
-from webhook.documents import inject_documents
-from webhook.inject import InjectorSettings
 
 from controlplane.cli import options
 from controlplane.cli.output import fail, show_json, show_problem
 from controlplane.view import problem_view, snapshot_view, type_name
 from kube.problem import Problem, Severity
 from local.plan import planned
+from mesh.build import Builder
 from mesh.model import Mesh
 from mesh.settings import MeshSettings
 from smi.resources import Resources
+from sources.folder import FolderSource
+from webhook.documents import inject_documents
+from webhook.inject import InjectorSettings
 from xds.names import pod_id
 from xds.resource import TYPES
 from xds.snapshot import World
 from xds.translate.world import TranslateSettings, Translator
+
+MADE_AT_RUN_TIME = "[made at run time]"
+"""Stands where the trust bundle of a running control plane would."""
 
 
 class Format(enum.StrEnum):
@@ -64,7 +67,7 @@ def translate(
 ) -> None:
     """Print exactly what the sidecar of a pod would be sent; certificates are made at run time and not shown."""
     _, mesh = understood(filename)
-    world = Translator(TranslateSettings()).translate(mesh)
+    world = Translator(TranslateSettings()).translate(mesh, bundle=MADE_AT_RUN_TIME)
     shown = snapshot_view(world.roles[_role(world, proxy)], _types(only))
     print_document(shown, output)
 

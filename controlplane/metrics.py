@@ -1,0 +1,54 @@
+"""The control plane's own metrics, read from its parts when somebody scrapes them; counting costs nothing extra."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from controlplane.status import Status
+from controlplane.view import type_name
+from xds.server import XdsServer
+
+
+class ControlPlaneCollector(Collector):
+    """Collects from the status and from the xDS server."""
+
+    def __init__(self, status: Status, server: XdsServer) -> None:
+        self._status = status
+        self._server = server
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """All series; every name begins with `weft_`."""
+        yield from self._rounds()
+        yield from self._streams()
+
+    def _rounds(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        status = self._status
+        yield CounterMetricFamily("weft_rounds", "Configurations published.", status.rounds)
+        yield CounterMetricFamily("weft_round_failures", "Rounds that failed by a mistake of ours.", status.failures)
+        yield GaugeMetricFamily("weft_round_seconds", "How long the newest round took.", status.seconds)
+        problems = GaugeMetricFamily("weft_problems", "Mistakes in objects, by severity.", labels=["severity"])
+        for severity, count in Counter(str(problem.severity) for problem in status.problems).items():
+            problems.add_metric([severity], count)
+        yield problems
+
+    def _streams(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        counters = self._server.counters
+        yield GaugeMetricFamily("weft_proxies", "Connected proxies.", len(self._server.proxies()))
+        yield _by_type("weft_xds_pushes", "Responses sent, by resource type.", counters.pushes)
+        yield _by_type("weft_xds_pushed_bytes", "Bytes sent, by resource type.", counters.bytes)
+        yield _by_type("weft_xds_rejections", "Responses that a proxy refused, by resource type.", counters.nacks)
+        refused = CounterMetricFamily("weft_xds_refused_streams", "Streams not let in, by status.", labels=["status"])
+        for status, count in counters.refused.items():
+            refused.add_metric([status], count)
+        yield refused
+
+
+def _by_type(name: str, meaning: str, counts: Counter[str]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, meaning, labels=["type"])
+    for type_url, count in counts.items():
+        family.add_metric([type_name(type_url)], count)
+    return family
