@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from pathlib import Path
 
 import msgspec
 from watchfiles import awatch
@@ -35,10 +34,9 @@ from local.workloads import PodKey, Wanted, untouched, wanted_pods
 class Cluster:
     """One cluster. `run` once, inside a node (`local.node.enter`)."""
 
-    def __init__(self, settings: ClusterSettings, state: Path) -> None:
+    def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
-        self._state = state
-        self._credentials = MeshCredentials(state / CA, settings.trust_domain)
+        self._credentials = MeshCredentials(settings.state / CA, settings.trust_domain)
         self._inject = settings.inject or untouched
         self._addresses = PodAddresses(settings.pod_network)
         self._manifests = Manifests()
@@ -55,25 +53,25 @@ class Cluster:
         """What can't run here, and why."""
         return self._problems
 
-    async def run(self) -> None:
-        """Run until cancelled, then end the pods. Raises SandboxError when the node can't be set up."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set, then end the pods. Raises SandboxError when the node can't be set up."""
         os.umask(0o022)
-        (self._state / OBJECTS).mkdir(exist_ok=True)
+        (self._settings.state / OBJECTS).mkdir(exist_ok=True)
         await open_bridge(self._settings.pod_network)
-        reopened = await reopen(needed(self._settings.paths), self._state / "reopened") if many_users() else {}
-        host = Host(
-            self._settings, self._state, many_users(), reopened, self._credentials, self._values, self._changed.set
-        )
+        reopened = await reopen(needed(self._settings.paths), self._settings.state / "reopened") if many_users() else {}
+        host = Host(self._settings, many_users(), reopened, self._credentials, self._values, self._changed.set)
         self._read()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(reap_orphans(), name="orphans")
-            tasks.create_task(self._watch(), name="manifests")
-            tasks.create_task(self._reconcile(host, tasks), name="reconcile")
-            tasks.create_task(self._control_plane(), name="control plane")
-            try:
-                await asyncio.Event().wait()
-            finally:
-                await self._end()
+            owned = [
+                tasks.create_task(reap_orphans(), name="orphans"),
+                tasks.create_task(self._watch(), name="manifests"),
+                tasks.create_task(self._reconcile(host, tasks), name="reconcile"),
+                tasks.create_task(self._control_plane(), name="control plane"),
+            ]
+            await stop.wait()
+            await self._end()
+            for task in owned:
+                task.cancel()
 
     async def _end(self) -> None:
         self._stopping = True
@@ -87,7 +85,7 @@ class Cluster:
 
     async def _control_plane(self) -> None:
         if self._settings.control_plane:
-            log = self._state / "logs" / "control-plane.log"
+            log = self._settings.state / "logs" / "control-plane.log"
             log.parent.mkdir(exist_ok=True)
             await keep_running(self._settings.control_plane, log, "control plane", self._settings.observe)
 
@@ -147,9 +145,9 @@ class Cluster:
         now = overlay(self._manifests.services(), [pod.as_member() for pod in self._pods.values()], self._settings)
         for pod in self._pods.values():
             pod.folder.write_names(now.hosts(pod.as_object(), self._settings))
-        write_objects(self._state / OBJECTS, now.documents())
+        write_objects(self._settings.state / OBJECTS, now.documents())
         described = {str(key): pod.describe() for key, pod in sorted(self._pods.items())}
-        replace_file(self._state / NODE, msgspec.json.encode({"pods": described}), 0o600)
+        replace_file(self._settings.state / NODE, msgspec.json.encode({"pods": described}), 0o600)
         self._report((*self._wanted.problems, *now.problems))
 
     def _report(self, problems: tuple[Problem, ...]) -> None:

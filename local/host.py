@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from local.credentials import Credentials
 from local.environment import Values
@@ -16,12 +15,11 @@ from local.visibility import Reopened
 class Host:
     """The node and the cluster, to a pod.
 
-    `state` is the node's folder. `values` are the ConfigMaps or Secrets of now, by kind; `changed` is called whenever
+    `values` are the ConfigMaps or Secrets of now, by kind; `changed` is called whenever
     a pod's state has changed.
     """
 
     settings: ClusterSettings
-    state: Path
     many_users: bool
     reopened: Reopened
     credentials: Credentials

@@ -30,8 +30,8 @@ class PodFolder:
         self._host = host
         self._sources_changed = asyncio.Event()
         self._renew_in: float | None = None
-        self._folder = host.state / "pods" / uid
-        self._logs = host.state / "logs" / f"{plan.key.namespace}_{plan.key.name}"
+        self._folder = host.settings.state / "pods" / uid
+        self._logs = host.settings.state / "logs" / f"{plan.key.namespace}_{plan.key.name}"
         for folder in (self._folder / "scratch", self._folder / "volumes", self._logs):
             folder.mkdir(parents=True, exist_ok=True)
 

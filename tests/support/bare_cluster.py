@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -21,12 +20,13 @@ def tell(event: Event) -> None:
 
 async def serve(state: Path, name: str, paths: tuple[Path, ...]) -> None:
     control_plane = tuple(os.environ.get("BARE_CONTROL_PLANE", "").split())
-    settings = ClusterSettings(name=name, paths=paths, control_plane=control_plane, inject=untouched, observe=tell)
-    running = asyncio.create_task(Cluster(settings, state).run())
+    settings = ClusterSettings(
+        state=state, name=name, paths=paths, control_plane=control_plane, inject=untouched, observe=tell
+    )
+    stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await Cluster(settings).run(stop)
 
 
 def main() -> None:
