@@ -1,0 +1,167 @@
+"""What is added to a pod: two containers and a volume, as Kubernetes documents.
+
+Rule: the sidecar satisfies the restricted Pod Security Standard; only the container that writes the redirect rules,
+gone before the app starts, holds NET_ADMIN and NET_RAW.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from kube.objects import RawDocument
+from proxy import ports, redirect
+from proxy.bootstrap import IDENTITY_FOLDER, BootstrapSettings, arguments
+from proxy.redirect import RedirectSettings
+from webhook.annotations import PodWishes, quantity
+from webhook.settings import InjectorSettings
+
+PROXY: Final = "weft-proxy"
+REDIRECT: Final = "weft-redirect"
+IDENTITY_VOLUME: Final = "weft-identity"
+
+_HEAP_SHARE: Final = 0.8
+"""How much of the memory limit is heap; the rest is code, stacks and the kernel's socket buffers."""
+
+
+def redirect_settings(settings: InjectorSettings, wishes: PodWishes) -> RedirectSettings:
+    """The mesh's exclusions and the pod's together."""
+    mesh = settings.redirect
+    return replace(
+        mesh,
+        exclude_inbound_ports=(*mesh.exclude_inbound_ports, *wishes.exclude_inbound_ports),
+        exclude_outbound_ports=(*mesh.exclude_outbound_ports, *wishes.exclude_outbound_ports),
+        exclude_inbound_cidrs=(*mesh.exclude_inbound_cidrs, *wishes.exclude_inbound_cidrs),
+        exclude_outbound_cidrs=(*mesh.exclude_outbound_cidrs, *wishes.exclude_outbound_cidrs),
+    )
+
+
+def redirect_container(settings: InjectorSettings, redirection: RedirectSettings) -> RawDocument:
+    """The init container that writes the redirect rules and ends."""
+    command, args = redirect.command(redirection)
+    return {
+        "name": REDIRECT,
+        "image": settings.redirect_image,
+        "command": command,
+        "args": args,
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "privileged": False,
+            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+def proxy_container(settings: InjectorSettings, wishes: PodWishes, bootstrap: BootstrapSettings) -> RawDocument:
+    """The sidecar. Native, it is an init container that stays; else a container that holds those after it."""
+    limits = dict(settings.limits) | dict(wishes.limits)
+    bootstrap = replace(
+        bootstrap,
+        mark=settings.redirect.mark,
+        log_level=wishes.log_level or bootstrap.log_level,
+        concurrency=wishes.concurrency or bootstrap.concurrency,
+        heap_bytes=int(quantity(limits["memory"]) * _HEAP_SHARE) if "memory" in limits else bootstrap.heap_bytes,
+    )
+    resources = {"requests": _lowered(dict(settings.requests) | dict(wishes.requests), limits), "limits": limits}
+    return {
+        "name": PROXY,
+        "image": settings.proxy_image if settings.native_sidecar else settings.shell_image,
+        "command": ["envoy"],
+        "args": arguments(bootstrap),
+        **({"restartPolicy": "Always"} if settings.native_sidecar else {"lifecycle": _HOLDING}),
+        "env": [_from_field(name, path) for name, path in _ENVIRONMENT.items()],
+        "ports": [{"name": "weft-metrics", "containerPort": ports.METRICS, "protocol": "TCP"}],
+        "resources": {name: values for name, values in resources.items() if values},
+        # The app waits until the control plane has told this proxy everything: ten minutes, then it starts anew.
+        "startupProbe": _asked_ready(periodSeconds=1, failureThreshold=600),
+        "readinessProbe": _asked_ready(periodSeconds=5, failureThreshold=3),
+        "securityContext": _restricted(settings),
+        "volumeMounts": [{"name": IDENTITY_VOLUME, "mountPath": IDENTITY_FOLDER, "readOnly": True}],
+    }
+
+
+def identity_volume(settings: InjectorSettings) -> RawDocument:
+    """What proves to the control plane who the pod is, and to the pod who the control plane is."""
+    token = {"audience": settings.token_audience, "expirationSeconds": settings.token_seconds, "path": "token"}
+    bundle = {"name": settings.ca_config_map, "items": [{"key": settings.ca_key, "path": "ca/bundle.pem"}]}
+    return {"name": IDENTITY_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}, {"configMap": bundle}]}}
+
+
+def _restricted(settings: InjectorSettings) -> RawDocument:
+    capabilities: dict[str, Any] = {"drop": ["ALL"]}
+    if settings.redirect.mark is not None:
+        capabilities["add"] = ["NET_ADMIN"]  # SO_MARK needs it (socket(7))
+    return {
+        "runAsUser": settings.redirect.proxy_uid,
+        "runAsGroup": settings.redirect.proxy_uid,
+        "runAsNonRoot": True,
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "privileged": False,
+        "capabilities": capabilities,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _asked_ready(**times: int) -> RawDocument:
+    return {"httpGet": {"path": "/healthz/ready", "port": ports.HEALTH}, "timeoutSeconds": 2, **times}
+
+
+def _lowered(requests: dict[str, str], limits: dict[str, str]) -> dict[str, str]:
+    """The requests, none above its limit: Kubernetes would refuse the pod."""
+    return {
+        name: limits[name] if name in limits and quantity(limits[name]) < quantity(asked) else asked
+        for name, asked in requests.items()
+    }
+
+
+def _from_field(name: str, path: str) -> RawDocument:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+_ENVIRONMENT: Final = {
+    "POD_NAME": "metadata.name",
+    "POD_NAMESPACE": "metadata.namespace",
+    "POD_IP": "status.podIP",
+    "SERVICE_ACCOUNT": "spec.serviceAccountName",
+}
+
+_ADMIN: Final = f"""\
+ask() {{
+  (exec 3<>/dev/tcp/127.0.0.1/{ports.ADMIN} && printf '%s %s HTTP/1.0\\r\\n\\r\\n' "$1" "$2" >&3 && cat <&3) 2>/dev/null
+}}
+"""
+
+_HOLD: Final = (
+    _ADMIN
+    + """\
+for attempt in {1..3000}; do
+  [[ "$(ask GET /ready)" == *' 200 '* ]] && exit 0
+  sleep 0.2
+done
+exit 1
+"""
+)
+
+# Five seconds for the endpoint to leave the callers; then until their connections and the app's have ended.
+_DRAIN: Final = (
+    _ADMIN
+    + f"""\
+ask POST '/drain_listeners?inboundonly&graceful&skip_exit'
+sleep 5
+while ask GET '/stats?filter=^listener.*({ports.INBOUND}|{ports.OUTBOUND}|inbound|outbound).*downstream_cx_active$' \\
+  | grep -q 'downstream_cx_active: [1-9]'; do sleep 0.5; done
+exit 0
+"""
+)
+
+_HOLDING: Final[RawDocument] = {
+    "postStart": {"exec": {"command": ["/bin/bash", "-c", _HOLD]}},
+    "preStop": {"exec": {"command": ["/bin/bash", "-c", _DRAIN]}},
+}
