@@ -51,11 +51,13 @@ print("\\n".join(file.name for file in files.file))
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """Runs for wheels and editable installs; the target folder is an artifact of the wheel."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling calls it so
-        """Generate `xds/_pb` and register it with the wheel."""
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Generate `xds/_pb` and register it with the wheel, and the demo's manifests too."""
         target = Path(self.root) / "xds" / "_pb"
         generate(target)
         build_data["artifacts"].append("xds/_pb/**")
+        if version != "editable":  # An editable install reads them where they are; a copy would grow old.
+            build_data["force_include"]["examples/shop"] = "controlplane/examples/shop"
 
 
 def generate(target: Path) -> None:
