@@ -12,20 +12,17 @@ from mesh.model import Destination, PodDestination, PortId, Protocol
 from xds import pb
 from xds.resource import Resource, encode
 from xds.translate import http, naming, sockets, tcp
+from xds.translate.addresses import Place
 from xds.translate.chains import HTTP_PROTOCOLS, chain
 from xds.translate.naming import Flavour
 from xds.translate.routes import destination_routes
-
-Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
     """What one Destination is made of. `uses` are the clusters it needs."""
 
-    listener: Resource
-    routes: Resource | None
-    tcp_filter: Resource | None
+    resources: tuple[Resource, ...]
     uses: frozenset[tuple[PortId, Flavour]]
 
 
@@ -41,12 +38,12 @@ def outbound(destination: Destination, places: Sequence[Place], detection_timeou
         _detect(listener, http_chain, tcp_chain, detection_timeout)
     else:
         listener.filter_chains.append(http_chain if speaks_http else tcp_chain)
-    return Outbound(
-        listener=encode(name, listener),
-        routes=destination_routes(destination) if speaks_http else None,
-        tcp_filter=tcp.split(name, destination.tcp_shares) if speaks_tcp else None,
-        uses=_uses(destination, speaks_http=speaks_http, speaks_tcp=speaks_tcp),
-    )
+    resources = [encode(name, listener)]
+    if speaks_http:
+        resources.append(destination_routes(destination))
+    if speaks_tcp:
+        resources.append(tcp.split(name, destination.tcp_shares))
+    return Outbound(tuple(resources), _uses(destination, speaks_http=speaks_http, speaks_tcp=speaks_tcp))
 
 
 def _uses(destination: Destination, *, speaks_http: bool, speaks_tcp: bool) -> frozenset[tuple[PortId, Flavour]]:

@@ -55,7 +55,7 @@ def every_connection(reason: str, destination: str = "") -> pb.AccessLog:
 def handshakes_denied() -> pb.AccessLog:
     """Connections whose TLS handshake failed: not one of us, or not among those a TCP port lets in."""
     log = _log(_CONNECTION | {"destination": "%FILTER_CHAIN_NAME%", "reason": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%"})
-    return _only(log, "has(connection.transport_failure_reason)")
+    return _only(log, "xds.filter_chain_name.startsWith('mtls-') && has(connection.transport_failure_reason)")
 
 
 def _log(fields: dict[str, str]) -> pb.AccessLog:

@@ -7,24 +7,26 @@ affects is found by comparing, never listed. What did not change is the very sam
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Final
 
-from mesh.model import Identity, InboundPort, Mesh, MeshedAddress, Scope
+from mesh.model import Identity, InboundPort, Mesh, MeshedAddress
+from mesh.remember import RememberedMap
 from mesh.settings import Egress
 from xds.resource import CLUSTER, LISTENER, TYPES, Resource
 from xds.snapshot import Named, Snapshot, World
 from xds.translate import clusters
 from xds.translate.inbound import inbound_listener, inbound_rules
-from xds.translate.leaves import Leaves
 from xds.translate.outbound import outbound_listener
-from xds.translate.reach import Outside
+from xds.translate.reach import Outside, Reach
 from xds.translate.settings import TranslateSettings
 
 __all__ = ["TranslateSettings", "Translator"]
 
 Part = tuple[str, str]
 """A role's id and a type URL."""
-NOTHING: Named = {}
+NOTHING: Final[Named] = {}
+NOWHERE: Final[Reach] = {}
 
 
 class Translator:
@@ -32,28 +34,29 @@ class Translator:
 
     def __init__(self, settings: TranslateSettings) -> None:
         self._outside = Outside(settings)
-        self._scopes: dict[Scope, Mapping[str, Named]] = {}
-        self._outbound = Leaves[Egress, tuple[Egress, tuple[MeshedAddress, ...]], Resource](
+        self._outbound = RememberedMap[Egress, tuple[Egress, tuple[MeshedAddress, ...]], Resource](
             lambda leaf: outbound_listener(*leaf, settings)
         )
-        self._inbound = Leaves[str, tuple[tuple[InboundPort, ...], str], Resource](
+        self._inbound = RememberedMap[str, tuple[tuple[InboundPort, ...], str], Resource](
             lambda leaf: inbound_listener(*leaf, settings)
         )
-        self._rules = Leaves[tuple[str, int], tuple[InboundPort, str, str], tuple[Resource, ...]](
+        self._rules = RememberedMap[tuple[str, int], tuple[InboundPort, str, str], tuple[Resource, ...]](
             lambda leaf: inbound_rules(*leaf)
         )
-        self._parts = Leaves[Part, tuple[Named, tuple[Resource, ...]], Named](lambda leaf: _merged(*leaf))
-        self._snapshots = Leaves[str, tuple[Identity, tuple[Named, ...]], Snapshot](lambda leaf: _snapshot(*leaf))
+        self._parts = RememberedMap[Part, tuple[Named, tuple[Resource, ...]], Named](lambda leaf: _merged(*leaf))
+        self._snapshots = RememberedMap[str, tuple[Identity, tuple[Named, ...]], Snapshot](
+            lambda leaf: _snapshot(*leaf)
+        )
         self._constant = (clusters.passthrough_cluster(), *clusters.inbound_clusters())
 
     def translate(self, mesh: Mesh, bundle: str) -> World:
         """What every proxy of this Mesh should have. `bundle` is the trust bundle, PEM, which TCP ports need."""
-        self._scopes = self._within(mesh)
-        shared = {identity: self._scopes[scope] for identity, scope in mesh.scopes.items()}
+        reaches = self._outside(mesh)
+        shared = {identity: reaches[scope] for identity, scope in mesh.scopes.items()}
         own = self._own(mesh, bundle)
         parts = self._parts(
             {
-                (role, kind): (shared.get(workload.identity, {}).get(kind, NOTHING), own[role].get(kind, ()))
+                (role, kind): (shared.get(workload.identity, NOWHERE).get(kind, NOTHING), own[role].get(kind, ()))
                 for role, workload in mesh.workloads.items()
                 for kind in TYPES
             }
@@ -65,13 +68,6 @@ class Translator:
             }
         )
         return World(roles=snapshots, proxies=mesh.proxies)
-
-    def _within(self, mesh: Mesh) -> dict[Scope, Mapping[str, Named]]:
-        """What each scope is told about; identities with equal scopes share it."""
-        everything = self._outside(mesh)
-        return {
-            scope: _kept(self._scopes.get(scope, {}), everything.within(scope)) for scope in set(mesh.scopes.values())
-        }
 
     def _own(self, mesh: Mesh, bundle: str) -> dict[str, dict[str, tuple[Resource, ...]]]:
         """By role and type, what is not of the scope: the constant clusters, the two bound listeners, the rules."""
@@ -94,11 +90,6 @@ class Translator:
             }
             for role, workload in mesh.workloads.items()
         }
-
-
-def _kept(before: Mapping[str, Named], now: Mapping[str, Named]) -> Mapping[str, Named]:
-    """The mappings of now, but those equal to the ones before are the very same ones."""
-    return {kind: before[kind] if before.get(kind) == named else named for kind, named in now.items()}
 
 
 def _by_type(resources: Iterable[Resource]) -> dict[str, tuple[Resource, ...]]:
