@@ -19,6 +19,7 @@ from local.credentials import MeshCredentials
 from local.environment import Values
 from local.folders import replace_file, write_objects
 from local.host import Host
+from local.injection import injector
 from local.manifests import Manifests, read
 from local.overlay import overlay
 from local.pod import PodLife
@@ -28,7 +29,7 @@ from local.sandbox import open_bridge
 from local.settings import ClusterSettings, Event
 from local.state import CA, NODE, OBJECTS
 from local.visibility import needed, reopen
-from local.workloads import PodKey, Wanted, untouched, wanted_pods
+from local.workloads import PodKey, Wanted, wanted_pods
 
 
 class Cluster:
@@ -37,7 +38,7 @@ class Cluster:
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
         self._credentials = MeshCredentials(settings.state / CA, settings.trust_domain)
-        self._inject = settings.inject or untouched
+        self._inject = injector(settings, many_users=many_users())
         self._addresses = PodAddresses(settings.pod_network)
         self._manifests = Manifests()
         self._wanted = Wanted()

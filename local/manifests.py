@@ -15,6 +15,7 @@ import msgspec
 import yaml
 
 from kube.objects import RawDocument, Service
+from kube.problem import Ref
 from local.podspec import without_nulls
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -41,6 +42,11 @@ class Document:
     def name(self) -> str:
         """The name."""
         return str(self.raw["metadata"]["name"])
+
+    @property
+    def ref(self) -> Ref:
+        """How Problems name this object."""
+        return Ref(self.kind, self.namespace, self.name)
 
 
 @dataclass(frozen=True, slots=True)

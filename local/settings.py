@@ -40,7 +40,8 @@ class ClusterSettings:
 
     `state` is the node's folder (`local.node.entered`). `control_plane` is the command that runs beside the pods and is
     started again when it ends; empty for none. `inject` makes of a pod what shall run; where it is None, the mesh's own
-    injector. `observe` is told each Event. `stop_within` bounds, in seconds, how long pods may take to end with the cluster.
+    injector. `observe` is told each Event. `stop_within` bounds, in seconds, how long pods may take to
+    end with the cluster.
     """
 
     state: Path

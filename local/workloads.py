@@ -6,8 +6,8 @@ Rule: pure. The same manifests always give the same pods with the same names.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,12 @@ from kube.objects import RawDocument
 from kube.problem import Problem, Ref
 from local.manifests import Document, Manifests
 from local.podspec import Container, PodDocument, read_pod
+from webhook.inject import Injection, NamespaceView
 
 WORKLOADS = ("Deployment", "StatefulSet", "Pod")
 
-Inject = Callable[[RawDocument, Mapping[str, str]], RawDocument]
-"""A pod and its namespace's labels in, the pod as it shall run out."""
-
-
-def untouched(pod: RawDocument, namespace_labels: Mapping[str, str]) -> RawDocument:
-    """The pod as it is: no injection."""
-    del namespace_labels
-    return pod
-
+Inject = Callable[[RawDocument, NamespaceView], Injection]
+"""A pod and its namespace in, the pod as it shall run out."""
 
 MOST_REPLICAS = 250
 """Pods of one workload; more are not made on one machine."""
@@ -80,12 +74,10 @@ def wanted_pods(manifests: Manifests, inject: Inject, last: Wanted) -> Wanted:
     pods: list[PodPlan] = []
     problems: list[Problem] = []
     for document in manifests.of(*WORKLOADS):
-        found = _workload(document, labels.get(document.namespace, {}), inject)
-        if isinstance(found, Problem):
-            problems.append(found)
-            pods += [plan for plan in last.pods if plan.owner == found.object]
-        else:
-            pods += found
+        namespace = NamespaceView(document.namespace, labels.get(document.namespace, {}))
+        found, mistakes = _workload(document, namespace, inject)
+        problems += mistakes
+        pods += [plan for plan in last.pods if plan.owner == document.ref] if mistakes else found
     return Wanted(tuple(pods), tuple(problems))
 
 
@@ -105,26 +97,32 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:10]
 
 
-def _workload(document: Document, labels: Mapping[str, str], inject: Inject) -> list[PodPlan] | Problem:
-    owner = Ref(document.kind, document.namespace, document.name)
+def _workload(document: Document, namespace: NamespaceView, inject: Inject) -> tuple[list[PodPlan], list[Problem]]:
+    owner = document.ref
     try:
-        plans = list(_plans(document, owner, labels, inject))
-    except msgspec.ValidationError as error:
-        return Problem(owner, "", f"{error}; none of its pods runs on this machine", RULE)
-    except (TypeError, ValueError, AttributeError) as error:
-        return Problem(owner, "spec", f"this can't be read as a pod ({error}); none of its pods runs here", RULE)
-    return next((problem for plan in plans for problem in _not_runnable(owner, plan.pod)), plans)
+        injections = [inject(pod, namespace) for pod in pod_documents(document.raw)]
+        # Siblings have the same mistakes: those of the first are told.
+        refused = [_of_owner(problem, owner) for injection in injections[:1] for problem in injection.problems]
+        plans = [] if refused else list(_plans(document, injections))
+    except (msgspec.ValidationError, TypeError, ValueError, AttributeError, KeyError) as error:
+        return [], [Problem(owner, "", f"it can't be read as a pod ({error}); it does not run on this machine", RULE)]
+    return plans, refused or [problem for plan in plans[:1] for problem in _not_runnable(owner, plan.pod)]
 
 
-def _plans(document: Document, owner: Ref, labels: Mapping[str, str], inject: Inject) -> Iterator[PodPlan]:
+def _of_owner(problem: Problem, owner: Ref) -> Problem:
+    field = problem.field if owner.kind == "Pod" or not problem.field else f"spec.template.{problem.field}"
+    return replace(problem, object=owner, field=field)
+
+
+def _plans(document: Document, injections: Iterable[Injection]) -> Iterator[PodPlan]:
     parallel = document.kind != "StatefulSet" or document.raw["spec"].get("podManagementPolicy") == "Parallel"
-    for ordinal, pod in enumerate(pod_documents(document.raw)):
-        injected = inject(pod, labels)
+    for ordinal, injection in enumerate(injections):
+        injected = injection.pod
         # The name and address differ between siblings; what they run does not.
         revision = fingerprint([{**injected["metadata"], "name": ""}, injected["spec"]])
         read = read_pod(injected)
         key = PodKey(document.namespace, read.metadata.name)
-        yield PodPlan(key, owner, revision, ordinal, injected, read, document.folder, parallel)
+        yield PodPlan(key, document.ref, revision, ordinal, injected, read, document.folder, parallel)
 
 
 def _not_runnable(owner: Ref, pod: PodDocument) -> Iterator[Problem]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from local import node
 from local.cluster import Cluster
+from local.injection import untouched
 from local.settings import ClusterSettings, Event
-from local.workloads import untouched
 
 
 def tell(event: Event) -> None:
