@@ -22,6 +22,12 @@ PERMISSIVE_PORTS = "weft.dev/permissive-ports"
 EGRESS = "weft.dev/egress"
 """Annotation of a namespace: `allowed` or `refused` for addresses outside the mesh (rule H6)."""
 
+SIDECAR_CONTAINERS = frozenset({"weft-proxy", "weft-redirect"})
+"""The containers the injector adds to a pod: what they listen on is not the app's."""
+
+SIDECAR_PORTS = frozenset({15000, 15001, 15006, 15021, 15090})
+"""The sidecar's own ports, which an app in a meshed pod can't listen on. `proxy.ports` gives each its name."""
+
 
 def enrolled(namespace_labels: Mapping[str, str], pod_labels: Mapping[str, str]) -> bool:
     """Whether a pod with these labels in a namespace with those gets a sidecar. The pod's own label wins."""

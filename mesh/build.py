@@ -1,0 +1,217 @@
+"""From Resources to the Mesh: every round works everything out, and only leaves with a new input really run.
+
+Rule: the Builder holds nothing but remembered functions. It decides what each leaf is given, never what it means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from kube.objects import Deployment, EndpointSlice, Namespace, Pod, Service, StatefulSet
+from kube.problem import Origin, Problem
+from mesh import collect
+from mesh.backends import Answering, ServiceBackends, answer
+from mesh.collect import Key, People
+from mesh.endpoints import ServiceEndpoints, Slices, Standing, by_service, read_slices, stand
+from mesh.inventory import Inventory
+from mesh.lookup import find
+from mesh.model import Identity, Mesh, Scope
+from mesh.modes import Annotated, Modes, namespace_modes
+from mesh.readiness import unready
+from mesh.remember import Remembered, RememberedMap
+from mesh.routes import RootInput, Routing, route
+from mesh.rules import Guarded, RoleInput, guard
+from mesh.scopes import Reach, ScopeInput, Surroundings, opened, reaches, scope, survey
+from mesh.services import MeshService, meshed_addresses, read_service
+from mesh.settings import Access, MeshSettings
+from mesh.splits import Split, SplitInput, read_split, rootless
+from mesh.targets import Decision, TargetInput, decide
+from mesh.workloads import Census, Population, populate
+from smi.kinds import TrafficSplit, TrafficTarget
+from smi.resources import Resources
+
+Services = Mapping[Key, MeshService]
+
+
+class Builder:
+    """Turns Resources into a Mesh, round after round, and remembers every leaf between rounds."""
+
+    def __init__(self, settings: MeshSettings) -> None:
+        self._settings = settings
+        self._inventory = Inventory()
+        self._services = RememberedMap[Key, Service, MeshService](read_service)
+        self._services_within = Remembered(collect.services_within)
+        self._modes = RememberedMap[str, Annotated, Modes](namespace_modes)
+        self._populations = RememberedMap[str, Census, Population](populate)
+        self._people = Remembered(collect.people)
+        self._slices_of = Remembered(by_service)
+        self._slices = RememberedMap[Key, tuple[EndpointSlice, ...], Slices](read_slices)
+        self._standings = RememberedMap[Key, Standing, ServiceEndpoints](stand)
+        self._endpoints = Remembered(collect.endpoints)
+        self._answering = RememberedMap[Key, Answering, ServiceBackends](answer)
+        self._backends = Remembered(collect.backends)
+        self._meshed_addresses = Remembered(meshed_addresses)
+        self._splits = RememberedMap[Key, SplitInput, Split](read_split)
+        self._routings = RememberedMap[Key, RootInput, Routing](route)
+        self._destinations = Remembered(collect.destinations)
+        self._decisions = RememberedMap[Key, TargetInput, Decision](decide)
+        self._grants = Remembered(collect.grants)
+        self._guarded = RememberedMap[str, RoleInput, Guarded](guard)
+        self._workloads = Remembered(collect.workloads)
+        self._survey = Remembered(survey)
+        self._scopes = RememberedMap[Reach, ScopeInput, Scope](scope)
+        self._identity_scopes = RememberedMap[Identity, Scope, Scope](_itself)
+
+    def runs(self) -> dict[str, int]:
+        """How often each remembered function really ran so far, by what it works out."""
+        parts = {name.strip("_"): part for name, part in vars(self).items()}
+        return {name: part.runs for name, part in parts.items() if isinstance(part, Remembered | RememberedMap)}
+
+    def build(self, resources: Resources) -> Mesh:
+        """What these objects mean. Whatever means the same as in the round before is the identical object."""
+        self._inventory.take(resources)
+        services = self._read_services()
+        modes = self._read_modes()
+        populations = self._populate(services, modes)
+        people = self._people(populations)
+        standings = self._stand(services, people)
+        endpoints = self._endpoints(standings)
+        answering = self._answer(services, populations, standings)
+        splits = self._read_splits(resources)
+        routings = self._route(services, splits)
+        decisions = self._decide(resources)
+        guarded = self._guard(people, modes, decisions)
+        mesh = Mesh(
+            destinations=self._destinations(routings),
+            backends=self._backends(answering),
+            endpoints=endpoints,
+            pods=people.pods,
+            workloads=self._workloads(guarded),
+            proxies=people.proxies,
+            meshed_addresses=self._meshed_addresses(collect.meshed(answering)),
+        )
+        leaves = (services, modes, populations, standings, splits, routings, decisions, guarded)
+        problems = {problem for results in leaves for result in results.values() for problem in result.problems}
+        problems |= _rootless(splits, services)
+        problems |= {problem for routing in routings.values() for problem in unready(routing.watches, endpoints)}
+        return replace(mesh, scopes=self._scope(mesh, modes, decisions), problems=tuple(sorted(problems, key=_order)))
+
+    def _read_services(self) -> Services:
+        items = self._inventory.of(Service).items
+        return self._services({(item.metadata.namespace, item.metadata.name): item for item in items})
+
+    def _read_modes(self) -> Mapping[str, Modes]:
+        """The modes of every namespace that something lives in, whether or not its object is there."""
+        objects = {item.name: item for item in self._inventory.of(Namespace).items}
+        kinds = (Service, Pod, Deployment, StatefulSet)
+        names = {*objects, *(name for kind in kinds for name in self._inventory.of(kind).by_namespace)}
+        return self._modes({name: Annotated(objects.get(name), self._settings) for name in sorted(names)})
+
+    def _populate(self, services: Services, modes: Mapping[str, Modes]) -> Mapping[str, Population]:
+        within = self._services_within(services)
+        namespaces = {item.name: item for item in self._inventory.of(Namespace).items}
+        pods, deployments = self._inventory.of(Pod), self._inventory.of(Deployment)
+        stateful_sets = self._inventory.of(StatefulSet)
+        return self._populations({
+            name: Census(
+                namespace=name,
+                trust_domain=self._settings.trust_domain,
+                modes=mode,
+                labels=namespaces[name].metadata.labels if name in namespaces else {},
+                services=within.get(name, ()),
+                pods=pods.within(name),
+                templates=(*deployments.within(name), *stateful_sets.within(name)),
+            )
+            for name, mode in modes.items()
+        })  # fmt: skip
+
+    def _stand(self, services: Services, people: People) -> Mapping[Key, ServiceEndpoints]:
+        by_key = self._slices_of(self._inventory.of(EndpointSlice).items)
+        slices = self._slices({key: by_key.get(key, ()) for key in services})
+        return self._standings({
+            key: Standing(service, slices[key], tuple(map(people.identities.get, slices[key].pods)))
+            for key, service in services.items()
+        })  # fmt: skip
+
+    def _answer(
+        self, services: Services, populations: Mapping[str, Population], standings: Mapping[Key, ServiceEndpoints]
+    ) -> Mapping[Key, ServiceBackends]:
+        return self._answering({
+            key: Answering(service, populations[key[0]].members.get(key[1], ()), standings[key].identities)
+            for key, service in services.items()
+        })  # fmt: skip
+
+    def _read_splits(self, resources: Resources) -> Mapping[Key, Split]:
+        return self._splits({
+            (split.namespace, split.name): SplitInput(
+                split, find(resources, split.namespace, split.matches), self._settings.cluster_domain
+            )
+            for split in self._inventory.of(TrafficSplit).items
+        })  # fmt: skip
+
+    def _route(self, services: Services, splits: Mapping[Key, Split]) -> Mapping[Key, Routing]:
+        on_root: dict[Key, list[Split]] = {}
+        for split in splits.values():
+            if split.root is not None:
+                on_root.setdefault((split.root.namespace, split.root.name), []).append(split)
+        return self._routings({
+            key: _root_input(service, tuple(on_root.get(key, ())), services) for key, service in services.items()
+        })  # fmt: skip
+
+    def _decide(self, resources: Resources) -> Mapping[Key, Decision]:
+        return self._decisions({
+            (target.namespace, target.name): TargetInput(
+                target, find(resources, target.namespace, target.rules), self._settings.trust_domain
+            )
+            for target in self._inventory.of(TrafficTarget).items
+        })  # fmt: skip
+
+    def _guard(
+        self, people: People, modes: Mapping[str, Modes], decisions: Mapping[Key, Decision]
+    ) -> Mapping[str, Guarded]:
+        grants = self._grants(decisions)
+        return self._guarded({
+            name: RoleInput(
+                role,
+                open=modes[role.identity.namespace].access is Access.PERMISSIVE,
+                grants=grants.get(role.identity, ()),
+            )
+            for name, role in sorted(people.roles.items())
+        })  # fmt: skip
+
+    def _scope(
+        self, mesh: Mesh, modes: Mapping[str, Modes], decisions: Mapping[Key, Decision]
+    ) -> Mapping[Identity, Scope]:
+        permissive = frozenset(name for name, mode in modes.items() if mode.access is Access.PERMISSIVE)
+        view = self._survey(Surroundings(mesh.destinations, mesh.backends, mesh.pods, permissive))
+        callers = sorted({workload.identity for workload in mesh.workloads.values()})
+        reached = reaches(callers, (decision.grant for decision in decisions.values() if decision.grant))
+        scopes = self._scopes({reach: opened(view, reach) for reach in reached.values()})
+        return self._identity_scopes({caller: scopes[reach] for caller, reach in reached.items()})
+
+
+def _root_input(root: MeshService, splits: tuple[Split, ...], services: Services) -> RootInput:
+    if not splits:
+        return RootInput(root)
+    named = sorted({backend.service for split in splits for backend in split.backends})
+    return RootInput(root, splits, tuple((name, services.get((name.namespace, name.name))) for name in named))
+
+
+def _rootless(splits: Mapping[Key, Split], services: Services) -> set[Problem]:
+    found = set()
+    for split in splits.values():
+        root = services.get((split.root.namespace, split.root.name)) if split.root else None
+        problem = rootless(split, root)
+        if problem is not None:
+            found.add(problem)
+    return found
+
+
+def _itself(scope: Scope) -> Scope:
+    return scope
+
+
+def _order(problem: Problem) -> tuple[object, ...]:
+    origin = problem.origin or Origin("", 0)
+    return (problem.object, problem.field, problem.rule, problem.message, problem.severity, origin)

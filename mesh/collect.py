@@ -1,0 +1,82 @@
+"""Results of leaves gathered into the mappings of the Mesh. Rule: gather and index only, decide nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mesh.backends import ServiceBackends
+from mesh.endpoints import ServiceEndpoints
+from mesh.model import Backend, Destination, Endpoint, Identity, PodDestination, PodId, PortId, Workload
+from mesh.routes import Routing
+from mesh.rules import Guarded
+from mesh.services import MeshService
+from mesh.targets import Decision, Grant
+from mesh.workloads import PodName, Population, Role
+
+Key = tuple[str, str]
+"""Namespace and name of an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The populations of all namespaces together."""
+
+    roles: dict[str, Role] = field(default_factory=dict)
+    proxies: dict[PodId, str] = field(default_factory=dict)
+    pods: dict[PodId, tuple[PodDestination, ...]] = field(default_factory=dict)
+    identities: dict[PodName, Identity] = field(default_factory=dict)
+
+
+def people(populations: Mapping[str, Population]) -> People:
+    """Everybody, wherever they live."""
+    everybody = People()
+    for population in populations.values():
+        everybody.roles.update(population.roles)
+        everybody.proxies.update(population.proxies)
+        everybody.pods.update(population.pods)
+        everybody.identities.update(population.identities)
+    return everybody
+
+
+def services_within(services: Mapping[Key, MeshService]) -> Mapping[str, tuple[MeshService, ...]]:
+    """The Services of each namespace."""
+    found: dict[str, list[MeshService]] = defaultdict(list)
+    for (namespace, _), service in services.items():
+        found[namespace].append(service)
+    return {namespace: tuple(items) for namespace, items in found.items()}
+
+
+def endpoints(services: Mapping[Key, ServiceEndpoints]) -> Mapping[PortId, tuple[Endpoint, ...]]:
+    """The endpoints of every port."""
+    return {port: found for service in services.values() for port, found in service.ports.items()}
+
+
+def backends(services: Mapping[Key, ServiceBackends]) -> Mapping[PortId, Backend]:
+    """The Backends of every Service."""
+    return {backend.id: backend for service in services.values() for backend in service.backends}
+
+
+def meshed(services: Mapping[Key, ServiceBackends]) -> tuple[MeshService, ...]:
+    """The Services where some identity answers."""
+    return tuple(found.service for found in services.values() if found.identities)
+
+
+def destinations(routings: Mapping[Key, Routing]) -> Mapping[PortId, Destination]:
+    """The Destinations of every Service."""
+    return {item.id: item for routing in routings.values() for item in routing.destinations}
+
+
+def grants(decisions: Mapping[Key, Decision]) -> Mapping[Identity, tuple[Grant, ...]]:
+    """What is granted on each identity, in the order of the TrafficTargets' names."""
+    found: dict[Identity, list[Grant]] = defaultdict(list)
+    for decision in decisions.values():
+        if decision.grant is not None:
+            found[decision.grant.destination].append(decision.grant)
+    return {identity: tuple(items) for identity, items in found.items()}
+
+
+def workloads(guarded: Mapping[str, Guarded]) -> Mapping[str, Workload]:
+    """The workloads with their rules, by id."""
+    return {name: item.workload for name, item in guarded.items()}

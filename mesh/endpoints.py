@@ -1,0 +1,131 @@
+"""Which addresses stand behind a Service right now, and who answers there.
+
+Rule: this is what changes fast, so it is apart from everything else and one Service at a time.
+Source: Kubernetes API reference, discovery.k8s.io/v1 EndpointSlice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from kube.objects import EndpointEntry, EndpointSlice
+from kube.problem import Problem
+from mesh.model import Endpoint, Identity, PodId, PortId
+from mesh.services import MeshPort, MeshService, is_address
+from mesh.workloads import PodName
+
+SERVICE_NAME: Final = "kubernetes.io/service-name"
+"""The label by which an EndpointSlice names its Service."""
+
+_NO_POD: Final[PodName] = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """The EndpointSlices of one Service, and the pods they refer to in order of appearance, empty names for none."""
+
+    slices: tuple[EndpointSlice, ...]
+    pods: tuple[PodName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What decides about a Service's endpoints. `identities` are those of `slices.pods`; None where not meshed."""
+
+    service: MeshService
+    slices: Slices
+    identities: tuple[Identity | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEndpoints:
+    """The endpoints of a Service by port, all fit to take traffic, and the identities found among them."""
+
+    ports: dict[PortId, tuple[Endpoint, ...]]
+    identities: tuple[Identity, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+def by_service(slices: Iterable[EndpointSlice]) -> Mapping[tuple[str, str], tuple[EndpointSlice, ...]]:
+    """The slices of each Service, by its namespace and name. Those of no Service are left out."""
+    found: dict[tuple[str, str], list[EndpointSlice]] = {}
+    for item in slices:
+        name = item.metadata.labels.get(SERVICE_NAME)
+        if name:
+            found.setdefault((item.metadata.namespace, name), []).append(item)
+    return {key: tuple(items) for key, items in found.items()}
+
+
+def read_slices(slices: tuple[EndpointSlice, ...]) -> Slices:
+    """Find out which pods the slices refer to."""
+    return Slices(slices, tuple(_pod(item, entry) for item in slices for entry in item.endpoints))
+
+
+def stand(standing: Standing) -> ServiceEndpoints:
+    """The endpoints of every port of a Service."""
+    service, slices = standing.service, standing.slices.slices
+    identities = dict(zip(standing.slices.pods, standing.identities, strict=True))
+    ports = {port.id: _endpoints(service, port, slices, identities) for port in service.ports}
+    meshed = {endpoint.identity for found in ports.values() for endpoint in found if endpoint.identity is not None}
+    return ServiceEndpoints(ports, tuple(sorted(meshed)), _wrong_addresses(slices))
+
+
+def _endpoints(
+    service: MeshService,
+    port: MeshPort,
+    slices: tuple[EndpointSlice, ...],
+    identities: Mapping[PodName, Identity | None],
+) -> tuple[Endpoint, ...]:
+    """Who takes traffic: all that are ready; while none is, those that terminate and still serve."""
+    ready: dict[tuple[str, int], Endpoint] = {}
+    leaving: dict[tuple[str, int], Endpoint] = {}
+    for item, number in _on_port(port, slices):
+        for entry in item.endpoints:
+            fit = ready if _is_ready(service, entry) else leaving if _still_serves(entry) else None
+            if fit is not None and _is_usable(entry):
+                pod = _pod(item, entry)
+                pod_id = None if pod == _NO_POD else PodId(*pod)
+                endpoint = Endpoint(entry.addresses[0], number, identities[pod], pod=pod_id)
+                fit.setdefault((endpoint.address, number), endpoint)
+    fit = ready or leaving
+    return tuple(fit[key] for key in sorted(fit))
+
+
+def _on_port(port: MeshPort, slices: tuple[EndpointSlice, ...]) -> Iterable[tuple[EndpointSlice, int]]:
+    """The slices that serve a port of the Service, and the number it has there."""
+    for item in slices:
+        for candidate in item.ports:
+            number = candidate.port
+            if candidate.protocol == "TCP" and (candidate.name or "") == port.name and number and 0 < number < 65536:
+                yield item, number
+
+
+def _is_ready(service: MeshService, entry: EndpointEntry) -> bool:
+    return service.publish_not_ready or entry.conditions.ready is not False
+
+
+def _still_serves(entry: EndpointEntry) -> bool:
+    return entry.conditions.terminating is True and entry.conditions.serving is True
+
+
+def _is_usable(entry: EndpointEntry) -> bool:
+    """All addresses of an entry are the same pod's, and only the first is meant to be used."""
+    return bool(entry.addresses) and is_address(entry.addresses[0])
+
+
+def _pod(item: EndpointSlice, entry: EndpointEntry) -> PodName:
+    target = entry.target_ref
+    if target is None or target.kind != "Pod":
+        return _NO_POD
+    return target.namespace or item.metadata.namespace, target.name
+
+
+def _wrong_addresses(slices: tuple[EndpointSlice, ...]) -> tuple[Problem, ...]:
+    return tuple(
+        Problem(item.ref, f"endpoints[{index}].addresses[0]", "This is no IP address; the endpoint is left out.", "F6")
+        for item in slices
+        for index, entry in enumerate(item.endpoints)
+        if not _is_usable(entry)
+    )

@@ -1,0 +1,71 @@
+"""Who may use each port of a workload: the grants for its identity, put on its ports (rules A1, A4, A5, A8, F3, F5).
+
+Rule: the union of what each grant allows, and nothing else. No grant, no rule; no rule, nobody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kube.problem import Problem
+from mesh.inbound import RolePort
+from mesh.model import HttpRule, InboundPort, Protocol, TcpRule, Workload
+from mesh.targets import Grant
+from mesh.workloads import Role
+
+
+@dataclass(frozen=True, slots=True)
+class RoleInput:
+    """A role and the grants for its identity, sorted by the TrafficTarget they come from.
+
+    `open`: the namespace is permissive, so grants are not enforced (rule A1).
+    """
+
+    role: Role
+    open: bool
+    grants: tuple[Grant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A workload with its rules."""
+
+    workload: Workload
+    problems: tuple[Problem, ...] = ()
+
+
+def guard(given: RoleInput) -> Guarded:
+    """Put the rules on the ports of a role."""
+    role = given.role
+    grants = () if given.open else given.grants
+    ports = tuple(_inbound(port, given.open, grants) for port in role.ports)
+    problems = tuple(problem for grant in grants for problem in _idle(grant, role.ports))
+    return Guarded(Workload(role.id, role.identity, role.egress, role.mtls, ports), problems)
+
+
+def _inbound(port: RolePort, open_to_all: bool, grants: tuple[Grant, ...]) -> InboundPort:
+    covering = [grant for grant in grants if grant.covers(port.number)]
+    http = tuple(rule for grant in covering for rule in _http_rule(grant)) if port.protocol != Protocol.TCP else ()
+    tcp = tuple(rule for grant in covering for rule in _tcp_rule(grant)) if not port.protocol.is_http else ()
+    return InboundPort(port.number, port.protocol, port.mtls, open_to_all, http, tcp)
+
+
+def _http_rule(grant: Grant) -> list[HttpRule]:
+    """None at all where the grant leaves no request: an HttpRule without matches would allow every one."""
+    if grant.requests is None:
+        return [HttpRule(str(grant.target), grant.sources, ())]
+    return [HttpRule(str(grant.target), grant.sources, grant.requests)] if grant.requests else []
+
+
+def _tcp_rule(grant: Grant) -> list[TcpRule]:
+    return [TcpRule(str(grant.target), grant.sources)] if grant.connections else []
+
+
+def _idle(grant: Grant, ports: tuple[RolePort, ...]) -> list[Problem]:
+    """A warning where HTTP rules meet ports on which no request can be seen (rule A8)."""
+    unseen = [port.number for port in ports if port.protocol is Protocol.TCP and grant.covers(port.number)]
+    if grant.connections or not unseen:
+        return []
+    numbers = ", ".join(str(number) for number in unseen)
+    message = f"HTTP rules grant nothing on TCP port {numbers} of {grant.destination.service_account}."
+    return [grant.problem("spec.rules", message, "A8")]

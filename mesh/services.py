@@ -1,0 +1,121 @@
+"""Services as the mesh sees them: addresses, TCP ports, what each speaks, and which pods they select.
+
+Rule: one Service object alone decides all of it, and what Envoy would refuse is set aside here with a Problem (F6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from kube.objects import Service
+from kube.problem import Problem, Ref
+from mesh.model import MeshedAddress, PortId, Protocol, ServiceId
+from mesh.protocols import service_protocol
+
+
+@dataclass(frozen=True, slots=True)
+class MeshPort:
+    """A TCP port of a Service. `target` is a container port's number or name; `index` is its place in the object."""
+
+    id: PortId
+    name: str
+    protocol: Protocol
+    target: int | str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeshService:
+    """A Service that can be a destination. `addresses` is empty for headless ones, `ports` for ExternalName ones.
+
+    `selector` is sorted; empty means that no pod is selected and only EndpointSlices tell.
+    """
+
+    id: ServiceId
+    external: bool
+    addresses: tuple[str, ...]
+    ports: tuple[MeshPort, ...]
+    selector: tuple[tuple[str, str], ...]
+    publish_not_ready: bool
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def ref(self) -> Ref:
+        """How Problems name this Service."""
+        return Ref("Service", self.id.namespace, self.id.name)
+
+    def port(self, number: int) -> PortId | None:
+        """The port of this number, if there is one."""
+        return next((port.id for port in self.ports if port.id.port == number), None)
+
+
+def read_service(service: Service) -> MeshService:
+    """What a Service object says. UDP and SCTP ports are left out: they are not proxied."""
+    spec = service.spec
+    own = ServiceId(service.namespace, service.name)
+    external = spec.type == "ExternalName"
+    addresses, bad_addresses = _addresses(service)
+    ports, bad_ports = _ports(own, service)
+    return MeshService(
+        id=own,
+        external=external,
+        addresses=() if external else addresses,
+        ports=() if external else ports,
+        selector=tuple(sorted(spec.selector.items())),
+        publish_not_ready=spec.publish_not_ready_addresses,
+        problems=(*bad_addresses, *bad_ports),
+    )
+
+
+def meshed_addresses(services: Iterable[MeshService]) -> tuple[MeshedAddress, ...]:
+    """Every address and port of these Services, sorted (rule A16)."""
+    found = [
+        MeshedAddress(address, port.id.port, port.protocol, service.id)
+        for service in services
+        for address in service.addresses
+        for port in service.ports
+    ]
+    return tuple(sorted(found, key=lambda item: (item.address, item.port, item.service)))
+
+
+def is_address(text: str) -> bool:
+    """Whether this is an IP address, which is all that Envoy takes for an endpoint or a listener."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
+def _addresses(service: Service) -> tuple[tuple[str, ...], list[Problem]]:
+    spec = service.spec
+    written = [text for text in spec.cluster_ips or (spec.cluster_ip,) if text not in {"", "None"}]
+    problems = [
+        Problem(service.ref, "spec.clusterIPs", f"{text!r} is no IP address; it is left out.", "F6")
+        for text in written
+        if not is_address(text)
+    ]
+    return tuple(dict.fromkeys(text for text in written if is_address(text))), problems
+
+
+def _ports(service: ServiceId, written: Service) -> tuple[tuple[MeshPort, ...], list[Problem]]:
+    ports: dict[int, MeshPort] = {}
+    problems = []
+    for index, port in enumerate(written.spec.ports):
+        if port.protocol != "TCP":
+            continue
+        target = port.target_port or port.port
+        wrong = [number for number in (port.port, target) if isinstance(number, int) and not 0 < number < 65536]
+        if wrong:
+            problems.append(_bad_port(written, index, f"{wrong[0]} is no port number; the port is left out."))
+        elif port.port in ports:
+            problems.append(_bad_port(written, index, f"Port {port.port} is there twice; only the first counts."))
+        else:
+            ports[port.port] = MeshPort(PortId(service, port.port), port.name, service_protocol(port), target, index)
+    return tuple(ports.values()), problems
+
+
+def _bad_port(service: Service, index: int, message: str) -> Problem:
+    return Problem(service.ref, f"spec.ports[{index}]", message, "F6")

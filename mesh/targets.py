@@ -1,0 +1,175 @@
+"""What one TrafficTarget grants, to whom and on which ports (rules A3–A8, F1–F4, V7).
+
+Rule: fail closed. Only what is there, valid and of a known kind grants anything, and a reference that can't be
+followed never turns a narrow grant into a wide one: HTTP rules that come to nothing leave no request, not all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from kube.problem import Origin, Problem, Ref, Severity
+from mesh.lookup import Absent, Found, selected
+from mesh.model import Identity
+from smi.kinds import HttpMatch, HTTPRouteGroup, Subject, TCPRoute, TrafficTarget, UDPRoute
+
+_ROUTES: Final = {HTTPRouteGroup.__name__, TCPRoute.__name__}
+"""The kinds of rule that must both hold where both are named (rule A4)."""
+
+Ports = frozenset[int] | None
+"""Container ports; None means every port."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetInput:
+    """A TrafficTarget and what its rules lead to, in the same order."""
+
+    target: TrafficTarget
+    routes: tuple[Found, ...]
+    trust_domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """That `sources` may call `destination` on `ports`.
+
+    `requests` are the HTTP requests allowed there: None means every request, empty means none. `connections` says
+    whether connections that are not HTTP are allowed too.
+    """
+
+    target: Ref
+    origin: Origin | None
+    destination: Identity
+    sources: tuple[Identity, ...]
+    ports: Ports
+    requests: tuple[HttpMatch, ...] | None
+    connections: bool
+
+    def covers(self, port: int) -> bool:
+        """Whether this is about a container port."""
+        return self.ports is None or port in self.ports
+
+    def problem(self, field: str, message: str, rule: str) -> Problem:
+        """A warning about the TrafficTarget this comes from."""
+        return Problem(self.target, field, message, rule, Severity.WARNING, self.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a TrafficTarget comes to; `grant` None: nobody may do anything because of it."""
+
+    grant: Grant | None
+    problems: tuple[Problem, ...] = ()
+
+
+def decide(given: TargetInput) -> Decision:
+    """What a TrafficTarget grants. Every mistake in it is a Problem, and grants nothing."""
+    destination, bad_destination = _destination(given)
+    sources, bad_sources = _sources(given)
+    requests, bad_matches = _requests(given)
+    problems = (*bad_destination, *bad_sources, *_dead_rules(given), *bad_matches)
+    ports = _limited(_ports(given), given.target.destination.port)
+    connections = _kinds(given) & _ROUTES == {TCPRoute.__name__}
+    nothing = ports == frozenset() or (requests == () and not connections)
+    if destination is None or not sources or nothing:
+        return Decision(None, problems)
+    target = given.target
+    return Decision(Grant(target.ref, target.origin, destination, sources, ports, requests, connections), problems)
+
+
+def _kinds(given: TargetInput) -> set[str]:
+    """The kinds the rules name, whether or not what they name is there."""
+    return {rule.kind for rule in given.target.rules}
+
+
+def _destination(given: TargetInput) -> tuple[Identity | None, list[Problem]]:
+    target, subject = given.target, given.target.destination
+    if subject.kind != "ServiceAccount":
+        message = f"A destination of kind {subject.kind!r} is not supported, only ServiceAccount; nothing is granted."
+        return None, [_problem(target, "spec.destination.kind", message, "F4")]
+    if subject.namespace not in {"", target.namespace}:
+        message = (
+            f"The destination is in namespace {subject.namespace}, but a workload is opened from its own namespace "
+            "only; nothing is granted."
+        )
+        return None, [_problem(target, "spec.destination.namespace", message, "A3")]
+    return _identity(given, subject), []
+
+
+def _sources(given: TargetInput) -> tuple[tuple[Identity, ...], list[Problem]]:
+    target = given.target
+    if not target.sources:
+        return (), [_problem(target, "spec.sources", "There are no sources, so nobody is granted anything.", "A7")]
+    problems = [
+        _problem(
+            target,
+            f"spec.sources[{index}].kind",
+            f"A source of kind {source.kind!r} is not supported, only ServiceAccount; it is granted nothing.",
+            "F4",
+        )
+        for index, source in enumerate(target.sources)
+        if source.kind != "ServiceAccount"
+    ]
+    accounts = {_identity(given, source) for source in target.sources if source.kind == "ServiceAccount"}
+    return tuple(sorted(accounts)), problems
+
+
+def _identity(given: TargetInput, subject: Subject) -> Identity:
+    return Identity(given.trust_domain, subject.namespace or given.target.namespace, subject.name)
+
+
+def _requests(given: TargetInput) -> tuple[tuple[HttpMatch, ...] | None, list[Problem]]:
+    """The requests the HTTP rules allow; every request only where TCPRoutes are the only rules (rule A5).
+
+    UDPRoutes stand alone, so they may be there too. A rule of an unknown kind may not: nobody can say that it
+    wasn't meant to narrow the requests down.
+    """
+    if _kinds(given) - {UDPRoute.__name__} == {TCPRoute.__name__}:
+        return None, []
+    matches: dict[HttpMatch, None] = {}
+    problems: list[Problem] = []
+    for index, (reference, found) in enumerate(zip(given.target.rules, given.routes, strict=True)):
+        if isinstance(found, HTTPRouteGroup):
+            chosen = selected(given.target, f"spec.rules[{index}]", "A6", reference, found)
+            matches |= dict.fromkeys(chosen.matches)
+            problems += chosen.problems
+    return tuple(matches), problems
+
+
+def _ports(given: TargetInput) -> Ports:
+    """The ports the rules are about. TCPRoutes that are named but not there leave no port, not every port."""
+    if TCPRoute.__name__ not in _kinds(given):
+        return None
+    routes = [found for found in given.routes if isinstance(found, TCPRoute)]
+    if any(not found.ports for found in routes):
+        return None
+    return frozenset(port for found in routes for port in found.ports)
+
+
+def _limited(ports: Ports, limit: int | None) -> Ports:
+    """Only the port that the destination names, if it names one (rule V7)."""
+    if limit is None:
+        return ports
+    return frozenset({limit}) if ports is None or limit in ports else frozenset()
+
+
+def _dead_rules(given: TargetInput) -> list[Problem]:
+    """Rules that lead nowhere (rule F2), and the lack of any rule (rule A7)."""
+    target = given.target
+    if not target.rules:
+        return [_problem(target, "spec.rules", "There are no rules, so nothing is granted.", "A7")]
+    return [
+        _problem(
+            target,
+            f"spec.rules[{index}]",
+            f"{reference.kind} {target.namespace}/{reference.name} {found.value}; this rule grants nothing.",
+            "F2",
+        )
+        for index, (reference, found) in enumerate(zip(target.rules, given.routes, strict=True))
+        if isinstance(found, Absent)
+    ]
+
+
+def _problem(target: TrafficTarget, field: str, message: str, rule: str) -> Problem:
+    return Problem(target.ref, field, message, rule, origin=target.origin)

@@ -1,0 +1,175 @@
+"""Who runs where: the pods of a namespace, which Services select them, and the roles their sidecars play.
+
+Rule: a role is what replicas have in common. Its id is made of identity, ports and modes, never of rules, so that a
+change of rules reaches a sidecar without giving it another role.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from kube.enrolment import enrolled, injected
+from kube.objects import Deployment, Pod, PodTemplate, StatefulSet
+from kube.problem import Problem
+from mesh.inbound import RolePort, listens_on, ports_of
+from mesh.model import Identity, PodDestination, PodId
+from mesh.modes import Modes, PodModes, pod_modes
+from mesh.services import MeshService, is_address
+from mesh.settings import Egress, Mtls
+
+PodName = tuple[str, str]
+"""Namespace and name of a pod: a PodId that hashes at the speed of a plain tuple."""
+
+Template = Deployment | StatefulSet
+_Selected = list[tuple[MeshService, list[Pod]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Everything that decides about the workloads of one namespace."""
+
+    namespace: str
+    trust_domain: str
+    modes: Modes
+    labels: Mapping[str, str]
+    services: tuple[MeshService, ...]
+    pods: tuple[Pod, ...]
+    templates: tuple[Template, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What all proxies with the same identity, ports and modes have in common, before any rule is looked at."""
+
+    id: str
+    identity: Identity
+    egress: Egress
+    mtls: Mtls
+    ports: tuple[RolePort, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Who lives in a namespace. `members` are the identities behind each Service that has a selector, by its name.
+
+    `identities` are those of the meshed pods.
+    """
+
+    roles: dict[str, Role] = field(default_factory=dict)
+    proxies: dict[PodId, str] = field(default_factory=dict)
+    pods: dict[PodId, tuple[PodDestination, ...]] = field(default_factory=dict)
+    identities: dict[PodName, Identity] = field(default_factory=dict)
+    members: dict[str, tuple[Identity, ...]] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+def populate(census: Census) -> Population:
+    """Count the pods of a namespace."""
+    living = [pod for pod in census.pods if pod.status.phase not in {"Succeeded", "Failed"}]
+    selected = _selected(census.services, living)
+    meshed = {pod.name: pod for pod in living if injected(pod.metadata.annotations) and not pod.spec.host_network}
+    identities = {name: _identity(census, pod.spec.service_account_name) for name, pod in meshed.items()}
+    roles, problems = _roles(census, meshed, identities, selected)
+    return Population(
+        roles={role.id: role for role in roles.values()},
+        proxies={PodId(census.namespace, name): role.id for name, role in roles.items()},
+        pods={PodId(census.namespace, name): _destinations(meshed[name], role) for name, role in roles.items()},
+        identities={(census.namespace, name): identity for name, identity in identities.items()},
+        members={service.id.name: _members(census, service, pods, identities) for service, pods in selected},
+        problems=problems,
+    )
+
+
+def _selected(services: Iterable[MeshService], pods: Iterable[Pod]) -> _Selected:
+    """The pods behind each Service that has a selector. Only pods with the selector's rarest label are looked at."""
+    labelled: dict[tuple[str, str], list[Pod]] = defaultdict(list)
+    for pod in pods:
+        for label in pod.metadata.labels.items():
+            labelled[label].append(pod)
+    found = []
+    for service in services:
+        if service.selector:
+            candidates = min((labelled.get(label, []) for label in service.selector), key=len)
+            found.append((service, [pod for pod in candidates if _matches(service, pod.metadata.labels)]))
+    return found
+
+
+def _matches(service: MeshService, labels: Mapping[str, str]) -> bool:
+    return all(labels.get(key) == value for key, value in service.selector)
+
+
+def _identity(census: Census, service_account: str) -> Identity:
+    return Identity(census.trust_domain, census.namespace, service_account or "default")
+
+
+def _members(
+    census: Census, service: MeshService, pods: list[Pod], identities: Mapping[str, Identity]
+) -> tuple[Identity, ...]:
+    """Who may answer for a Service. While no pod exists, those that its Deployments and StatefulSets would make."""
+    if pods:
+        return tuple(sorted({identities[pod.name] for pod in pods if pod.name in identities}))
+    templates = [item.spec.template for item in census.templates]
+    return tuple(sorted({
+        _identity(census, template.spec.service_account_name)
+        for template in templates
+        if _matches(service, template.metadata.labels) and _would_be_meshed(census, template)
+    }))  # fmt: skip
+
+
+def _would_be_meshed(census: Census, template: PodTemplate) -> bool:
+    return enrolled(census.labels, template.metadata.labels) and not template.spec.host_network
+
+
+def _roles(
+    census: Census,
+    meshed: Mapping[str, Pod],
+    identities: Mapping[str, Identity],
+    selected: _Selected,
+) -> tuple[dict[str, Role], tuple[Problem, ...]]:
+    """The role of each meshed pod by the pod's name. Replicas are recognised by what a role is made of."""
+    behind: dict[str, list[MeshService]] = defaultdict(list)
+    for service, pods in selected:
+        for pod in pods:
+            behind[pod.name].append(service)
+    known: dict[object, Role] = {}
+    roles: dict[str, Role] = {}
+    problems: dict[Problem, None] = {}
+    for name, pod in meshed.items():
+        modes = pod_modes(pod.ref, pod.metadata.annotations, census.modes)
+        problems |= dict.fromkeys(modes.problems)
+        services = behind.get(name, [])
+        listening = listens_on(pod.spec)
+        alike = (
+            identities[name],
+            modes.mtls,
+            modes.permissive_ports,
+            listening,
+            tuple(service.id for service in services),
+        )
+        if alike not in known:
+            ports, wrong = ports_of(listening, services, modes)
+            problems |= dict.fromkeys(wrong)
+            known[alike] = _role(identities[name], census.modes.egress, modes, ports)
+        roles[name] = known[alike]
+    return roles, tuple(problems)
+
+
+def _role(identity: Identity, egress: Egress, modes: PodModes, ports: tuple[RolePort, ...]) -> Role:
+    parts = [str(modes.mtls), *(f"{port.number} {port.protocol} {port.mtls}" for port in ports)]
+    digest = blake2b("\n".join(parts).encode(), digest_size=6).hexdigest()
+    return Role(f"{identity.namespace}/{identity.service_account}/{digest}", identity, egress, modes.mtls, ports)
+
+
+def _destinations(pod: Pod, role: Role) -> tuple[PodDestination, ...]:
+    status = pod.status
+    addresses = dict.fromkeys(item.ip for item in status.pod_ips) or {status.pod_ip: None}
+    own = PodId(pod.namespace, pod.name)
+    return tuple(
+        PodDestination(own, address, port.number, role.identity)
+        for address in addresses
+        if is_address(address)
+        for port in role.ports
+    )
