@@ -80,13 +80,14 @@ class ContainerLife:
     async def stop(self, grace: float) -> None:
         """End the container: preStop, SIGTERM, and after `grace` seconds SIGKILL, to all it started."""
         self._stopping = True
-        if self.process is None:
+        process = self.process
+        if process is None:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._pre_stop()
                 self._signal(signal.SIGTERM)
-                await self.process.wait()
+                await process.wait()
         self._signal(signal.SIGKILL)
 
     async def _once(self) -> int:

@@ -231,5 +231,6 @@ class PodLife:
         }
 
     def _tell(self, container: Container, what: str, text: str) -> None:
+        text = f"{text}, see {self.folder.log_path(container)}" if what == "exited" else text
         self._host.settings.observe(Event(f"Pod {self.plan.key} {container.name}", what, text))
         self._host.changed()

@@ -54,9 +54,9 @@ def claim(name: str) -> Claim:
     """Take the name for a new cluster, with an empty folder. Raises StateError while one of that name runs."""
     folder = state_folder(name)
     _private(folder.parent)
-    lock = os.open(_lock_file(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not _locked(lock):
-        os.close(lock)
+    _sweep(folder.parent)
+    lock = _lock(_lock_file(folder))
+    if lock is None:
         raise StateError(
             f"a cluster named {name} is running already; end it with `weft down --name {name}`,"
             " or start this one beside it with another --name"
@@ -75,7 +75,7 @@ def note_node(taken: Claim, pid: int) -> None:
 def release(taken: Claim) -> None:
     """Remove the folder of a cluster that has ended."""
     shutil.rmtree(taken.folder, ignore_errors=True)
-    os.ftruncate(taken.lock, 0)
+    _lock_file(taken.folder).unlink(missing_ok=True)
     os.close(taken.lock)
 
 
@@ -137,7 +137,7 @@ def down(name: str, patience: float = 10.0) -> None:
     _end(name, signal.SIGTERM, patience)
     if running(name):
         _end(name, signal.SIGKILL, patience)
-    shutil.rmtree(state_folder(name), ignore_errors=True)
+    _sweep(state_folder(name).parent)
 
 
 def _end(name: str, number: signal.Signals, patience: float) -> None:
@@ -192,6 +192,27 @@ def _interruptible() -> None:
 
 def _lock_file(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.lock")
+
+
+def _lock(path: Path) -> int | None:
+    """The lock of a cluster, None while another has it."""
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not _locked(lock):
+            os.close(lock)
+            return None
+        # Whoever had it before may have removed the file meanwhile: then this lock says nothing to others.
+        if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
+            return lock
+        os.close(lock)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what clusters left that were killed."""
+    for path in folder.glob("*.lock"):
+        lock = _lock(path)
+        if lock is not None:
+            release(Claim(path.with_suffix(""), lock))
 
 
 def _locked(lock: int) -> bool:
