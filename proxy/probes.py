@@ -14,6 +14,7 @@ from proxy.redirect import DIRECT_SOURCE, DIRECT_SOURCE_V6
 
 TYPE: Final = "type.googleapis.com/"
 LUA: Final = "envoy.filters.http.lua"
+GRPC: Final = "grpc"
 
 Document = dict[str, Any]
 """A piece of Envoy's configuration in its JSON form."""
@@ -69,7 +70,7 @@ def http_filters(probes: Iterable[Probe]) -> list[Document]:
         return []
     script = {
         "@type": f"{TYPE}envoy.extensions.filters.http.lua.v3.Lua",
-        "default_source_code": {"inline_string": GRPC_SCRIPT},
+        "source_codes": {GRPC: {"inline_string": GRPC_SCRIPT}},
     }
     return [{"name": LUA, "typed_config": script}]
 
@@ -77,7 +78,7 @@ def http_filters(probes: Iterable[Probe]) -> list[Document]:
 def _route(probe: Probe) -> Document:
     match = {"path": probe.path}
     if isinstance(probe.ask, AskGrpc):
-        question = {"@type": f"{TYPE}envoy.extensions.filters.http.lua.v3.LuaPerRoute"}
+        question = {"@type": f"{TYPE}envoy.extensions.filters.http.lua.v3.LuaPerRoute", "name": GRPC}
         return {
             "match": match,
             "direct_response": {"status": 503},  # the script answers first; this is for when it can't
@@ -184,12 +185,11 @@ _UNCHECKED_TLS: Final[Mapping[str, Any]] = {
 GRPC_SCRIPT: Final = r"""
 function envoy_on_request(handle)
   local question = handle:filterContext()
-  if question["message"] == nil then return end
-  local message = question["message"]:gsub("%x%x", function(byte) return string.char(tonumber(byte, 16)) end)
-  local _, answer = handle:httpCall(question["cluster"], {
-    [":method"] = "POST", [":path"] = "/grpc.health.v1.Health/Check", [":authority"] = question["authority"],
+  local message = question:get("message"):gsub("%x%x", function(byte) return string.char(tonumber(byte, 16)) end)
+  local _, answer = handle:httpCall(question:get("cluster"), {
+    [":method"] = "POST", [":path"] = "/grpc.health.v1.Health/Check", [":authority"] = question:get("authority"),
     ["content-type"] = "application/grpc", ["te"] = "trailers",
-  }, message, question["timeout_ms"])
+  }, message, question:get("timeout_ms"))
   local serving = answer == "\0\0\0\0\2\8\1"
   handle:respond({[":status"] = serving and "200" or "503"}, serving and "SERVING" or "not SERVING")
 end

@@ -1,4 +1,4 @@
-"""The redirect rules on the real kernel: real iptables, and connections of several users, in namespaces of their own."""
+"""The redirect rules on the real kernel: real iptables and connections of several users, in their own namespaces."""
 
 from __future__ import annotations
 
