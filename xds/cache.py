@@ -40,7 +40,7 @@ class Cache:
         """How many streams were woken by all publications so far."""
         self._world: World | None = None
         self._views: dict[str, View] = {}
-        self._secrets: dict[Identity, ResourceSet] = {}
+        self._secrets: dict[Identity, Named] = {}
         self._watches: dict[PodId, set[Watch]] = {}
         self._by_role: dict[str, set[Watch]] = {}
         self._by_identity: dict[Identity, set[Watch]] = {}
@@ -69,14 +69,10 @@ class Cache:
         """Serve these secrets to the identity's streams; of identities without a stream nothing is kept."""
         if identity not in self._by_identity:
             return
-        secrets = _refreshed(SECRET, self._secrets.get(identity), named)
-        if secrets is self._secrets.get(identity):
-            return
-        self._secrets[identity] = secrets
+        self._secrets[identity] = named
         for role, view in self._views.items():
             if view.identity == identity:
-                self._views[role] = replace(view, sets={**view.sets, SECRET: secrets})
-                self._wake(self._by_role.get(role, ()), self._views[role], frozenset({SECRET}))
+                self._refresh_secrets(role, view)
 
     def has_secrets(self, identity: Identity) -> bool:
         """Whether the identity's secrets are known, so that its next stream need not wait for them."""
@@ -107,15 +103,25 @@ class Cache:
     def _next_view(self, role: str, snapshot: Snapshot) -> tuple[View, frozenset[str]]:
         """The role's View and the types that changed; the same View again if nothing did."""
         before = self._views.get(role)
-        secrets = self._secrets.get(snapshot.identity)
         known: Mapping[str, ResourceSet] = before.sets if before is not None else {}
-        sets = {url: _refreshed(url, known.get(url), snapshot.resources.get(url, {})) for url in TYPES}
-        if secrets is not None:
-            sets[SECRET] = secrets
+        offered = {**snapshot.resources, SECRET: self._all_secrets(snapshot)}
+        sets = {url: _refreshed(url, known.get(url), offered.get(url, {})) for url in TYPES}
         changed = frozenset(url for url in TYPES if sets[url] is not known.get(url))
         if before is not None and not changed and before.identity == snapshot.identity:
             return before, changed
         return View(role, snapshot.identity, sets), changed or _ALL_TYPES
+
+    def _all_secrets(self, snapshot: Snapshot) -> Named:
+        """The identity's own secrets, and those of the role, which say whom each of its ports lets in."""
+        return {**snapshot.resources.get(SECRET, {}), **self._secrets.get(snapshot.identity, {})}
+
+    def _refresh_secrets(self, role: str, view: View) -> None:
+        assert self._world is not None  # noqa: S101 - there are no views without a World
+        before = view.sets[SECRET]
+        secrets = _refreshed(SECRET, before, self._all_secrets(self._world.roles[role]))
+        if secrets is not before:
+            self._views[role] = replace(view, sets={**view.sets, SECRET: secrets})
+            self._wake(self._by_role.get(role, ()), self._views[role], frozenset({SECRET}))
 
     def _move(self, proxies: Mapping[PodId, str]) -> None:
         """Bring streams to the View of their pod's role: pods become known, or change their role."""

@@ -47,7 +47,7 @@ def up(
         "--admin-socket", str(state / CONTROL_SOCKET), "--log-level", log_level, *mesh,
     )  # fmt: skip
     settings = ClusterSettings(
-        name=name, paths=tuple(path.resolve() for path in paths), control_plane=control_plane,
+        state=state, name=name, paths=tuple(path.resolve() for path in paths), control_plane=control_plane,
         trust_domain=trust_domain, observe=show_event,
     )  # fmt: skip
     asyncio.run(_until_stopped(Cluster(settings)))
