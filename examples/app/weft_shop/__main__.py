@@ -30,7 +30,7 @@ def command_line() -> argparse.ArgumentParser:
 
 def _servers(role: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     storefront = role.add_parser("storefront", help="the web page of the shop")
-    storefront.add_argument("--catalog", default="http://catalog/", help="the catalog's URL")
+    storefront.add_argument("--catalog", default="http://catalog/items", help="the catalog's URL")
     storefront.add_argument("--port", type=int, default=8080)
     storefront.set_defaults(run=run_storefront)
     catalog = role.add_parser("catalog", help="what there is to buy")
