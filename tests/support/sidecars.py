@@ -14,6 +14,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,15 +24,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from fake_ads import FakeAds
+from fake_authority import FakeAuthority
 from mesh.model import Mesh, PodId
-from tests.fakes.ads import FakeAds
-from tests.fakes.certificates import TestAuthority
 from xds.names import node_id
 from xds.resource import SECRET
 from xds.translate.world import TranslateSettings, Translator
 
 ENVOY_UID = 1337
 CLONE_NEWNET = 0x40000000
+PATIENCE = 15
 RULES = """*nat
 :IN - [0:0]
 :OUT - [0:0]
@@ -88,10 +90,8 @@ class Pod:
         with ThreadPoolExecutor(1) as pool:
             return await asyncio.get_running_loop().run_in_executor(pool, enter)
 
-    async def connect(
-        self, host: str, port: int, timeout: float = 5
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        connection = await self.within(lambda: socket.create_connection((host, port), timeout))
+    async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        connection = await self.within(lambda: socket.create_connection((host, port), 5))
         connection.setblocking(False)
         return await asyncio.open_connection(sock=connection)
 
@@ -126,7 +126,7 @@ class Sidecars:
         self._run = secrets.token_hex(3)
         self._hub = f"weft-{self._run}-hub"
         self.ads = ads
-        self.authority = TestAuthority()
+        self.authority = FakeAuthority()
         self.pods: dict[str, Pod] = {}
         self._translator = Translator(TranslateSettings())
         self._secrets: dict[Any, Any] = {}
@@ -194,12 +194,12 @@ class Sidecars:
             return "LIVE" in await pod.admin("/ready")
         return False
 
-    async def until(self, holds: Callable[[], Awaitable[bool]], what: str, timeout: float = 15) -> None:
-        deadline = asyncio.get_running_loop().time() + timeout
+    async def until(self, holds: Callable[[], Awaitable[bool]], what: str) -> None:
+        deadline = asyncio.get_running_loop().time() + PATIENCE
         while not await holds():
             if asyncio.get_running_loop().time() > deadline:
                 logs = "\n".join(pod.log[-3000:] for pod in self.pods.values() if pod.envoy)
-                raise AssertionError(f"not within {timeout} s: {what}\n{self.ads.rejected}\n{logs}")
+                raise AssertionError(f"not within {PATIENCE} s: {what}\n{self.ads.rejected}\n{logs}")
             await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
@@ -210,23 +210,22 @@ class Sidecars:
                 pod.envoy.kill()
                 await pod.envoy.wait()
             _run(f"ip netns del {pod.namespace}")
-        if Path(f"/run/netns/{self._hub}").exists():
+        if self.pods:
             _run(f"ip netns del {self._hub}")
 
 
 @contextlib.asynccontextmanager
-async def sidecars(folder: Path) -> AsyncIterator[Sidecars]:
+async def sidecars() -> AsyncIterator[Sidecars]:
     """A lab, gone without a trace at the end."""
-    folder.chmod(0o755)
-    for parent in folder.parents[:3]:
-        with contextlib.suppress(PermissionError):
-            parent.chmod(0o755)
-    async with FakeAds(folder) as ads:
-        lab = Sidecars(folder, ads)
-        try:
-            yield lab
-        finally:
-            await lab.stop()
+    with tempfile.TemporaryDirectory(prefix="weft-lab-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # noqa: ASYNC240 - Envoy runs as another user and must get in
+        async with FakeAds(folder) as ads:
+            lab = Sidecars(folder, ads)
+            try:
+                yield lab
+            finally:
+                await lab.stop()
 
 
 def envoy_binary() -> Path:

@@ -34,7 +34,7 @@ def inbound_listener(ports: Iterable[InboundPort], trust_domain: str, settings: 
     for port in ports:
         listener.filter_chains.extend(_chains(port, trust_domain))
         branches[str(port.port)] = _branch(port)
-    refuse = chain("refused/port", tcp.refusing("port", UNKNOWN_PORT))
+    refuse = chain("refused/port", tcp.refusing("refused/port", UNKNOWN_PORT))
     listener.default_filter_chain.CopyFrom(refuse)
     if branches:
         listener.filter_chain_matcher.CopyFrom(tree(pb.DestinationPortInput, branches))
@@ -64,12 +64,13 @@ def _plaintext_chains(port: InboundPort) -> Iterator[pb.FilterChain]:
     """Under strict mTLS one that refuses; else as under mTLS, where no identity counts as nobody (rule H3)."""
     name = naming.inbound(port.port)
     if port.mtls is Mtls.STRICT:
-        yield chain(_name("plaintext", port), tcp.refusing(name, PLAINTEXT_REFUSED))
+        yield chain(_name("plaintext", port), tcp.refusing(f"refused/{name}", PLAINTEXT_REFUSED))
         return
     if port.protocol is not Protocol.TCP:
         yield chain(_name("plaintext-http", port), http.towards_app(name))
     if not port.protocol.is_http:
-        allowed = tcp.towards(naming.INBOUND_CLUSTER, name) if port.open else tcp.refusing(name, NO_IDENTITY)
+        refused = tcp.refusing(f"refused/{name}", NO_IDENTITY)
+        allowed = tcp.towards(naming.INBOUND_CLUSTER, name) if port.open else refused
         yield chain(_name("plaintext-tcp", port), allowed)
 
 

@@ -29,9 +29,9 @@ _REQUEST: Final = {
 }
 
 
-def every_request(reason: str, destination: str = "") -> pb.AccessLog:
+def every_request(reason: str) -> pb.AccessLog:
     """For a connection manager that only refuses."""
-    return _log(_REQUEST | {"destination": destination, "reason": reason})
+    return _log(_REQUEST | {"reason": reason})
 
 
 def requests_without_cluster(reason: str, destination: str) -> pb.AccessLog:
@@ -47,9 +47,9 @@ def requests_denied_by_rules(destination: str) -> pb.AccessLog:
     return _only(log, "response.code_details.startsWith('rbac_access_denied')")
 
 
-def every_connection(reason: str, destination: str = "") -> pb.AccessLog:
+def every_connection(reason: str) -> pb.AccessLog:
     """For a chain that only refuses."""
-    return _log(_CONNECTION | {"destination": destination, "reason": reason})
+    return _log(_CONNECTION | {"reason": reason})
 
 
 def handshakes_denied() -> pb.AccessLog:
@@ -60,7 +60,7 @@ def handshakes_denied() -> pb.AccessLog:
 
 def _log(fields: dict[str, str]) -> pb.AccessLog:
     config = pb.StdoutAccessLog()
-    config.log_format.json_format.update({name: text for name, text in fields.items() if text})
+    config.log_format.json_format.update(fields)
     return pb.AccessLog(name="envoy.access_loggers.stdout", typed_config=pb.packed(config))
 
 

@@ -36,8 +36,8 @@ def outbound_listener(egress: Egress, meshed: Iterable[MeshedAddress], settings:
     listener.filter_chains.extend(
         [
             chain(REFUSE_HTTP, http.refusing()),
-            chain(REFUSE_TCP, tcp.refusing("tcp", http.NOT_PERMITTED)),
-            chain(REFUSE_LOOP, tcp.refusing("loop", LOOP)),
+            chain(REFUSE_TCP, tcp.refusing(REFUSE_TCP, http.NOT_PERMITTED)),
+            chain(REFUSE_LOOP, tcp.refusing(REFUSE_LOOP, LOOP)),
         ]
     )
     listener.default_filter_chain.CopyFrom(chain(OUTSIDE, _outside(egress)))
@@ -48,7 +48,7 @@ def outbound_listener(egress: Egress, meshed: Iterable[MeshedAddress], settings:
 
 def _outside(egress: Egress) -> pb.Filter:
     if egress is Egress.REFUSED:
-        return tcp.refusing("outside", EGRESS_REFUSED)
+        return tcp.refusing("refused/outside", EGRESS_REFUSED)
     return tcp.towards(naming.PASSTHROUGH_CLUSTER, OUTSIDE)
 
 

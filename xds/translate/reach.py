@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from mesh.model import (
     Backend,
@@ -177,8 +178,8 @@ def _named_by_type(resources: Iterable[Resource]) -> Reach:
     found: dict[str, dict[str, Resource]] = {kind: {} for kind in (CLUSTER, LISTENER, ROUTES, EXTENSION)}
     for resource in resources:
         found[resource.type_url][resource.name] = resource
-    return found
+    return {kind: MappingProxyType(named) for kind, named in found.items()}
 
 
 def _with(reach: Reach, endpoints: tuple[Resource, ...]) -> Reach:
-    return {**reach, ENDPOINTS: {resource.name: resource for resource in endpoints}}
+    return {**reach, ENDPOINTS: MappingProxyType({resource.name: resource for resource in endpoints})}

@@ -60,9 +60,9 @@ def towards_app(stat_prefix: str) -> pb.Filter:
 
 def refusing(stat_prefix: str, reason: str) -> pb.Filter:
     """Closes every connection at once: the cluster it names does not exist."""
-    proxy = _proxy(f"refused/{stat_prefix}")
+    proxy = _proxy(stat_prefix)
     proxy.cluster = naming.REFUSED_CLUSTER
-    proxy.access_log.append(logs.every_connection(reason, stat_prefix))
+    proxy.access_log.append(logs.every_connection(reason))
     return _filter(proxy)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Final
 
 from mesh.model import Identity, InboundPort, Mesh, MeshedAddress
@@ -100,7 +101,7 @@ def _by_type(resources: Iterable[Resource]) -> dict[str, tuple[Resource, ...]]:
 
 
 def _merged(shared: Named, own: tuple[Resource, ...]) -> Named:
-    return {**shared, **{resource.name: resource for resource in own}} if own else shared
+    return MappingProxyType({**shared, **{resource.name: resource for resource in own}}) if own else shared
 
 
 def _snapshot(identity: Identity, parts: tuple[Named, ...]) -> Snapshot:
