@@ -102,6 +102,7 @@ class ContainerLife:
             # What the container left behind in its process group ends with it.
             self._signal(signal.SIGKILL)
             self.process = None
+            await process.wait()
         self.started.clear()
         self._set_ready(False)
         self._hooks.tell(self.container, "exited", f"exit code {code}")
