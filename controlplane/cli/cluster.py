@@ -1,4 +1,4 @@
-"""`weft up`, `weft down` and `weft exec`: a cluster of one machine that runs the manifests it is given."""
+"""`weft up` and `weft down`: a cluster of one machine that runs the manifests it is given."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from controlplane.cli.output import fail
 from local.cluster import Cluster
 from local.node import NodeError, enter, entered
 from local.settings import ClusterSettings, Event
-from local.state import CONTROL_SOCKET, StateError, exec_in_pod
+from local.state import CONTROL_SOCKET, StateError
 from local.state import down as end_cluster
 from mesh.settings import Access, Egress, Mtls
 
 WEFT = (sys.executable, "-m", "controlplane.cli.main")
-EXEC_USAGE = "usage: weft exec [--name NAME] [-c CONTAINER] NAMESPACE/POD -- COMMAND…"
 
 
 def up(
@@ -73,19 +72,3 @@ def down(name: options.ClusterName = options.DEFAULT_CLUSTER) -> None:
     except StateError as error:
         fail(str(error), 1)
     print(f"{name} has ended")
-
-
-def execute(
-    context: typer.Context,
-    pod: Annotated[str, typer.Argument(help="NAMESPACE/POD; a prefix of the pod's name is enough when it fits one.")],
-    container: Annotated[str, typer.Option("-c", "--container", help="Whose user and environment to take.")] = "",
-    name: options.ClusterName = options.DEFAULT_CLUSTER,
-) -> None:
-    """Run a command in a pod of the local cluster: `weft exec NAMESPACE/POD -- COMMAND`."""
-    if not context.args:
-        fail(EXEC_USAGE)
-    try:
-        code = exec_in_pod(name, pod, context.args, container)
-    except StateError as error:
-        fail(str(error), 1)
-    raise typer.Exit(code)

@@ -1,37 +1,50 @@
-"""The `weft` command: the table of its commands."""
+"""The `weft` command: the table of its commands.
+
+Rule: only the module of the command that was asked for is imported, so that `weft exec` answers at once.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
 import typer
 
-from controlplane.cli.cluster import down, execute, up
-from controlplane.cli.demo import demo
-from controlplane.cli.manifests import inject, translate, validate
-from controlplane.cli.proxies import check, proxies
-from controlplane.cli.run import run
+COMMANDS: Final[Mapping[str, str]] = {
+    "demo": "controlplane.cli.demo:demo",
+    "up": "controlplane.cli.cluster:up",
+    "down": "controlplane.cli.cluster:down",
+    "exec": "controlplane.cli.execute:execute",
+    "check": "controlplane.cli.proxies:check",
+    "proxies": "controlplane.cli.proxies:proxies",
+    "validate": "controlplane.cli.manifests:validate",
+    "translate": "controlplane.cli.manifests:translate",
+    "inject": "controlplane.cli.manifests:inject",
+    "run": "controlplane.cli.run:run",
+}
+"""Command → where its function is, in the order `weft --help` lists them."""
 
-EXEC = {"allow_extra_args": True, "ignore_unknown_options": True}
+OPTIONS: Final[Mapping[str, dict[str, Any]]] = {
+    "exec": {"context_settings": {"allow_extra_args": True, "ignore_unknown_options": True}}
+}
 
 
-def command_line() -> typer.Typer:
-    """The application with all commands, in the order `weft --help` lists them."""
+def command_line(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The application with these commands."""
     weft = typer.Typer(name="weft", help="A service mesh that speaks SMI.", no_args_is_help=True, add_completion=False)
-    weft.command()(demo)
-    weft.command()(up)
-    weft.command()(down)
-    weft.command(name="exec", context_settings=EXEC)(execute)
-    weft.command()(check)
-    weft.command()(proxies)
-    weft.command()(validate)
-    weft.command()(translate)
-    weft.command()(inject)
-    weft.command()(run)
+    weft.callback()(lambda: None)
+    for name in names:
+        module, _, function = COMMANDS[name].partition(":")
+        weft.command(name=name, **OPTIONS.get(name, {}))(getattr(import_module(module), function))
     return weft
 
 
 def main() -> None:
     """Run the `weft` command."""
-    command_line()()
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    command_line([asked] if asked in COMMANDS else COMMANDS)(prog_name="weft")
 
 
 if __name__ == "__main__":
