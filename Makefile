@@ -1,0 +1,63 @@
+# `make` lists what can be done. Everything that is installed goes into .venv, pinned by requirements.lock.
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Any Python from 3.11 on; set PYTHON to choose another than the first that is found.
+PYTHON ?= $(firstword $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python; done))
+PACKAGES := kube smi sources mesh xds ca proxy webhook local controlplane
+CHECKED := $(PACKAGES) examples/app/weft_shop tests bench conftest.py
+ARGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(INSTALLED) ## install everything into .venv (as root also the Debian packages that are needed)
+
+$(INSTALLED): requirements.lock pyproject.toml hatch_build.py xds/protos.txt scripts/system-packages
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found" >&2; exit 1; }
+	@scripts/system-packages $(PYTHON)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.PHONY: demo
+demo: $(INSTALLED) ## start the example shop and prove with real requests that the mesh does what it says
+	@$(BIN)/weft demo $(ARGS)
+
+.PHONY: test
+test: $(INSTALLED) ## run all tests; ARGS="tests/unit -k split" runs some
+	@$(BIN)/pytest $(ARGS)
+
+.PHONY: lint
+lint: $(INSTALLED) ## ruff, mypy --strict, and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(CHECKED)
+	$(BIN)/lint-imports
+
+.PHONY: golden
+golden: $(INSTALLED) ## rewrite the golden outputs; look at the difference before you commit it
+	$(BIN)/pytest tests/golden --update-golden $(ARGS)
+
+.PHONY: bench
+bench: $(INSTALLED) ## run the measurements in bench/
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+.PHONY: lock
+lock: $(INSTALLED) ## pin all dependencies anew in requirements.lock
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --upgrade --output-file requirements.lock pyproject.toml
+
+.PHONY: clean
+clean: ## remove everything that was made here, .venv included
+	rm -rf $(VENV) build dist xds/_pb .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
