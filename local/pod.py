@@ -206,6 +206,7 @@ class PodLife:
         finally:
             if process.returncode is None:
                 process.kill()
+                await process.wait()
 
     def _running(self, life: ContainerLife) -> RunningContainer:
         if life.process is None:

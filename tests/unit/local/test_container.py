@@ -25,7 +25,10 @@ class Pod:
     async def run(self, container: Container, command: tuple[str, ...]) -> int:
         assert container.name == "app"
         process = await asyncio.create_subprocess_exec(*command)
-        return await process.wait()
+        try:
+            return await process.wait()
+        finally:
+            await process.wait()
 
     def tell(self, container: Container, what: str, text: str) -> None:
         assert container.name == "app"
