@@ -182,8 +182,7 @@ _UNCHECKED_TLS: Final[Mapping[str, Any]] = {
 }
 
 # A HealthCheckResponse has one field, so SERVING has one encoding: field 1, varint 1.
-GRPC_SCRIPT: Final = r"""
-function envoy_on_request(handle)
+GRPC_SCRIPT: Final = r"""function envoy_on_request(handle)
   local question = handle:filterContext()
   local message = question:get("message"):gsub("%x%x", function(byte) return string.char(tonumber(byte, 16)) end)
   local _, answer = handle:httpCall(question:get("cluster"), {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import yaml
 
@@ -29,6 +29,15 @@ TEMPLATES: Final[Mapping[str, tuple[str, ...]]] = {
 """Where each kind keeps the pod it makes."""
 
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as Kubernetes reads it: a date is a text."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # its stub says instance variable
+        first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 Labels = Mapping[str, Mapping[str, str]]
@@ -77,7 +86,7 @@ def inject_documents(
     notes: list[str | Problem] = []
     for file in _files(paths):
         try:
-            documents += [item for item in yaml.safe_load_all(file.read_text()) if isinstance(item, dict)]
+            documents += [item for item in yaml.load_all(file.read_text(), _Loader) if isinstance(item, dict)]
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             why = " ".join(str(error).split())
             notes.append(Problem(Ref("File", "", str(file)), "", f"it can't be read and is left out: {why}", "decode"))

@@ -68,8 +68,9 @@ def inject(
     try:
         shape = read_shape(pod)
     except msgspec.ValidationError as error:
-        nobody = Ref("Pod", namespace.name, "")
-        problem = Problem(nobody, "", f"this can't be read as a pod: {error}; it is left as it is", "decode")
+        why, _, where = str(error).partition(" - at `$")
+        message = f"this can't be read ({why}); the pod is refused"
+        problem = Problem(Ref("Pod", namespace.name, ""), where.strip(".`"), message, "decode")
         return Injection(pod, "it can't be read as a pod", problems=(problem,))
     alone = _left_alone(shape, namespace, settings, everything=everything)
     if alone is not None:
@@ -107,7 +108,7 @@ def _left_alone(
 
 def _conflicts(shape: PodShape, settings: InjectorSettings, pod: Ref) -> Iterator[Problem]:
     """What in this pod can't be beside a sidecar."""
-    refused = "the pod is refused until it does not"
+    refused = "the pod is refused"
     uid = settings.redirect.proxy_uid
     if shape.spec.security_context.run_as_user == uid:
         message = f"{uid} is the sidecar's user, whose connections go around the mesh; {refused}"

@@ -60,7 +60,9 @@ def _handlers(container: Container) -> Iterator[tuple[tuple[str, ...], str, Hand
     }
     for name, probe in probes.items():
         if probe is not None:
-            yield (f"{name}Probe",), f"/probe/{container.name}/{name}", probe, probe.timeout_seconds
+            # Kubernetes reads 0 as 1; an hour bounds what Envoy is told.
+            timeout = min(max(1, probe.timeout_seconds), 3600)
+            yield (f"{name}Probe",), f"/probe/{container.name}/{name}", probe, timeout
     hooks = {"postStart": container.lifecycle.post_start, "preStop": container.lifecycle.pre_stop}
     for name, hook in hooks.items():
         # The kubelet does nothing for a hook that says tcpSocket.
