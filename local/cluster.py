@@ -44,6 +44,7 @@ class Cluster:
         self._wanted = Wanted()
         self._pods: dict[PodKey, PodLife] = {}
         self._started = 0
+        self._control_plane_pid: int | None = None
         self._problems: tuple[Problem, ...] = ()
         self._changed = asyncio.Event()
         self._empty = asyncio.Event()
@@ -88,7 +89,12 @@ class Cluster:
         if self._settings.control_plane:
             log = self._settings.state / "logs" / "control-plane.log"
             log.parent.mkdir(exist_ok=True)
-            await keep_running(self._settings.control_plane, log, "control plane", self._settings.observe)
+            await keep_running(self._settings.control_plane, log, "control plane", self._control_plane_changed)
+
+    def _control_plane_changed(self, event: Event, pid: int) -> None:
+        self._control_plane_pid = pid if event.what == "started" else None
+        self._settings.observe(event)
+        self._changed.set()
 
     async def _watch(self) -> None:
         folders = {path if path.is_dir() else path.parent for path in self._settings.paths}
@@ -147,9 +153,13 @@ class Cluster:
         for pod in self._pods.values():
             pod.folder.write_names(now.hosts(pod.as_object(), self._settings))
         write_objects(self._settings.state / OBJECTS, now.documents())
-        described = {str(key): pod.describe() for key, pod in sorted(self._pods.items())}
-        replace_file(self._settings.state / NODE, msgspec.json.encode({"pods": described}), 0o600)
         self._report((*self._wanted.problems, *now.problems))
+        described = {
+            "pods": {str(key): pod.describe() for key, pod in sorted(self._pods.items())},
+            "control_plane": self._control_plane_pid,
+            "problems": [str(problem) for problem in self._problems],
+        }
+        replace_file(self._settings.state / NODE, msgspec.json.encode(described), 0o600)
 
     def _report(self, problems: tuple[Problem, ...]) -> None:
         for problem in problems:

@@ -8,14 +8,16 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from local.container import STEADY, pauses
 from local.settings import Event
 
 
-async def keep_running(command: Sequence[str], log: Path, name: str, observe: Callable[[Event], Any]) -> None:
-    """Run a command for ever: started again when it ends, sooner at first, killed when this is cancelled."""
+async def keep_running(command: Sequence[str], log: Path, name: str, tell: Callable[[Event, int], None]) -> None:
+    """Run a command for ever: started again when it ends, sooner at first, ended when this is cancelled.
+
+    `tell` hears of each start and end, with the process's number.
+    """
     waits = pauses()
     while True:
         began = time.monotonic()
@@ -23,13 +25,13 @@ async def keep_running(command: Sequence[str], log: Path, name: str, observe: Ca
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT
             )
-        observe(Event(name, "started"))
+        tell(Event(name, "started"), process.pid)
         try:
             code = await process.wait()
         finally:
             if process.returncode is None:
                 process.terminate()
-        observe(Event(name, "exited", f"exit code {code}, see {log}"))
+        tell(Event(name, "exited", f"exit code {code}, see {log}"), process.pid)
         waits = pauses() if time.monotonic() - began > STEADY else waits
         await asyncio.sleep(next(waits))
 

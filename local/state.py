@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -98,12 +99,24 @@ def control_socket(name: str) -> Path | None:
 
 def pods(name: str) -> dict[str, dict[str, Any]]:
     """The pods of a running cluster by `namespace/name`: address, phase, ready, containers. Raises StateError."""
-    _require(name)
-    try:
-        found: dict[str, dict[str, Any]] = json.loads((state_folder(name) / NODE).read_text())["pods"]
-    except FileNotFoundError:
-        return {}
+    found: dict[str, dict[str, Any]] = _node(name)["pods"]
     return found
+
+
+def problems(name: str) -> list[str]:
+    """What can't run in a running cluster, and why, in sentences. Raises StateError."""
+    found: list[str] = _node(name)["problems"]
+    return found
+
+
+def control_plane_pid(name: str) -> int | None:
+    """The control plane's process as this side of the namespaces numbers it, None between two of them."""
+    inside = _node(name)["control_plane"]
+    space = Path(f"/proc/{_init(name)}/ns/pid").readlink()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and inside is not None and _numbered(entry, space, inside):
+            return int(entry.name)
+    return None
 
 
 def command_in_pod(name: str, pod: str, argv: list[str], container: str = "") -> tuple[list[str], dict[str, str]]:
@@ -162,6 +175,26 @@ def _running_container(name: str, pod: str, container: str) -> RunningContainer:
             f"no container {chosen or container!r} runs in {matching[0]}; there are: {', '.join(containers)}"
         )
     return RunningContainer(**containers[chosen]["process"])
+
+
+def _node(name: str) -> dict[str, Any]:
+    _require(name)
+    try:
+        found: dict[str, Any] = json.loads((state_folder(name) / NODE).read_text())
+    except FileNotFoundError:
+        return {"pods": {}, "control_plane": None, "problems": []}
+    return found
+
+
+def _numbered(process: Path, space: Path, number: int) -> bool:
+    """Whether a process has this number in a process namespace (proc(5): NSpid lists it from outside to inside)."""
+    try:
+        numbers = re.search(r"^NSpid:(.*)$", (process / "status").read_text(), re.MULTILINE)
+        return (
+            (process / "ns/pid").readlink() == space and numbers is not None and int(numbers[1].split()[-1]) == number
+        )
+    except OSError:
+        return False
 
 
 def _require(name: str) -> None:

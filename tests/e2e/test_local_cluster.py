@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bare_node import BareNode
+from local.state import problems
 
 PROBE = {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1}
 
@@ -148,6 +149,7 @@ def test_a_container_without_a_command_is_a_problem_and_the_others_run(folder: P
     write(folder, image=[deployment("image", 1, command=None)])
     node.until(lambda: "container app has no command" in node.log.read_text(), "the problem is told")
     assert len(node.ready()) == 3
+    node.until(lambda: "spec.template.spec.containers[0].command" in problems(node.name)[0], "it is shown as well")
 
 
 def test_stateful_pods_have_names_of_their_own(folder: Path, node: BareNode) -> None:

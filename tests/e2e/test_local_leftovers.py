@@ -18,7 +18,7 @@ from bare_node import (
     network_namespaces,
     until_gone,
 )
-from local.state import StateError, claim, down, release, running, state_folder
+from local.state import StateError, claim, control_plane_pid, down, release, running, state_folder
 
 SLEEPER = """
 kind: Deployment
@@ -118,6 +118,16 @@ def test_a_second_cluster_lives_beside_the_first_with_the_same_addresses(node: B
 def test_a_control_plane_that_ends_is_started_again(folder: Path) -> None:
     with BareNode(f"again-{os.getpid()}", folder, BARE_CONTROL_PLANE="sh -c exit") as node:
         node.until(lambda: node.log.read_text().count("control plane started") >= 3, "it was started three times")
+
+
+def test_a_control_plane_that_is_killed_is_started_again_and_pods_go_on(folder: Path) -> None:
+    with BareNode(f"killed-{os.getpid()}", folder, BARE_CONTROL_PLANE="sleep 1000") as node:
+        node.until(lambda: len(node.ready()) == 2 and control_plane_pid(node.name), "everything runs")
+        before = control_plane_pid(node.name)
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        node.until(lambda: control_plane_pid(node.name) not in {None, before}, "another one runs")
+        assert len(node.ready()) == 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="as anybody else, every other test runs unprivileged already")
