@@ -20,7 +20,8 @@ from local.state import CONTROL_SOCKET, StateError
 from local.state import down as end_cluster
 from mesh.settings import Access, Egress, Mtls
 
-WEFT = (sys.executable, "-m", "controlplane.cli.main")
+WEFT = (sys.executable, "-P", "-m", "controlplane.cli.main")
+"""Ourselves as a command; -P keeps folders of the working directory from standing in for our packages."""
 
 
 def up(

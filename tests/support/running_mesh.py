@@ -19,7 +19,7 @@ from typing import Any, Self
 from controlplane.client import AdminClient, Unreachable
 from local.state import control_socket, pods
 
-WEFT = [sys.executable, "-m", "controlplane.cli.main"]
+WEFT = [sys.executable, "-P", "-m", "controlplane.cli.main"]
 DEADLINE = 30.0
 
 
