@@ -77,10 +77,7 @@ class DeltaMachine(Machine[DeltaRequest]):
     def _is_due(self, dialogue: Dialogue, plan: Plan) -> bool:
         return bool(plan.adds or plan.answer or (plan.missing and dialogue.type_url != EXTENSION))
 
-    def _left_over(self, dialogue: Dialogue, plan: Plan) -> tuple[str, ...]:
-        if dialogue.type_url == EXTENSION:
-            # Envoy drops the filter when told of a removal, and answers 5xx: it is never told (rule R45).
-            return plan.withheld
+    def _left_over(self, dialogue: Dialogue, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - state of the world asks it
         return plan.vanished + plan.withheld
 
     def _tried(self, plan: Plan) -> tuple[str, ...]:
@@ -98,6 +95,9 @@ class DeltaMachine(Machine[DeltaRequest]):
     def _removals(self, dialogue: Dialogue, now: float) -> Response | None:
         if dialogue.sent is not None or dialogue.trials or dialogue.gated_since is not None or not dialogue.odd:
             return None
+        if dialogue.type_url == EXTENSION:
+            # Envoy drops the filter when told of a removal, and answers 5xx: it is never told, and keeps it (rule R45).
+            return None
         offered = self.offered(dialogue)
         gone = tuple(
             name
@@ -110,14 +110,8 @@ class DeltaMachine(Machine[DeltaRequest]):
             return None
         if not gone:
             return None
-        last = dialogue.last.serial if dialogue.last is not None else 0
-        response = self._assembler.delta(dialogue.type_url, offered.version, (), gone, last)
         later = tuple(name for name in dialogue.odd if name not in gone)
-        self._book(dialogue, response, Sent(
-            response, offered, gone, dialogue.held, dialogue.odd, self._round, warms=False, complete=not later
-        ))  # fmt: skip
-        dialogue.step(offered, later)
-        return response
+        return self._send(dialogue, offered, Plan(missing=gone, withheld=later))
 
     def _clusters_busy(self) -> bool:
         """Endpoints go after their clusters (rule R61)."""

@@ -125,28 +125,27 @@ class Machine(ABC, Generic[AnyRequest]):
         later = self._left_over(dialogue, plan)
         if not dialogue.trials:
             dialogue.asked = NO_NAMES
-        self._book(dialogue, response, Sent(
+        dialogue.sent = Sent(
             response, offered, self._tried(plan), dialogue.held, dialogue.odd, self._round,
             warms=bool(plan.adds), complete=not later,
-        ))  # fmt: skip
+        )  # fmt: skip
+        dialogue.last = response
+        dialogue.gated_since = None
+        dialogue.pushes += 1
+        dialogue.bytes_pushed += len(response.data)
         dialogue.step(offered, later)
         if dialogue.type_url == CLUSTER and plan.adds:
             self._follow(frozenset(self._eds_name(resource.name) for resource in plan.adds))
         return response
 
-    def _book(self, dialogue: Dialogue, response: Response, sent: Sent) -> None:
-        dialogue.sent = sent
-        dialogue.last = response
-        dialogue.gated_since = None
-        dialogue.pushes += 1
-        dialogue.bytes_pushed += len(response.data)
-
     def _gated(self, dialogue: Dialogue, now: float) -> bool:
         """Whether a change must wait until the clusters it may name are warm (rules R21, R62)."""
         clusters = self.dialogues.get(CLUSTER)
-        if dialogue.type_url not in {LISTENER, ROUTES} or dialogue.asked or clusters is None:
+        if dialogue.type_url not in {LISTENER, ROUTES} or clusters is None or clusters.sent is None:
             return False
-        if not clusters.trials and (clusters.sent is None or not clusters.sent.warms):
+        unsent = bool(clusters.trials or self.offered(clusters).differing(clusters.held))
+        if not unsent and (dialogue.asked or not clusters.sent.warms):
+            # What the client asked for is not held back for clusters it has got already.
             return False
         if dialogue.gated_since is None:
             dialogue.gated_since = now

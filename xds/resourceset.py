@@ -69,7 +69,7 @@ class ResourceSet:
     def only(self, names: frozenset[str]) -> ResourceSet:
         """The Resources with these names that exist here."""
         if self._root is not None:
-            return self._root.only(names if names <= self.named.keys() else names & self.named.keys())
+            return self._root.only(names if names <= self.named.keys() else names.intersection(self.named))
         if self._subsets is None:
             self._subsets = WeakValueDictionary()
         subset = self._subsets.get(names)
