@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-import shop_mesh as shop
 import yaml
-from fake_authority import FakeAuthority
-from static_bootstrap import refused_by_envoy
 
+import shop_mesh as shop
+from fake_authority import FakeAuthority
 from mesh.model import Endpoint, HttpRule, InboundPort, Mesh, Protocol, Route, Share
 from mesh.settings import Mtls
 from smi.kinds import HeaderMatch, HttpMatch
+from static_bootstrap import refused_by_envoy
 from xds.readable import readable
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET
-from xds.translate.world import Translator, TranslateSettings
+from xds.translate.world import TranslateSettings, Translator
 
 FOLDER = Path(__file__).parent / "translate"
 BUNDLE = "the trust bundle"

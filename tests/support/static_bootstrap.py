@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
-from sidecars import envoy_binary
 
+from sidecars import envoy_binary
 from xds.readable import decode
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, Resource
 from xds.snapshot import Snapshot

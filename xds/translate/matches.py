@@ -6,10 +6,12 @@ values are RE2 searched anywhere, `host` is the authority; everything in one mat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
 from smi.kinds import HeaderMatch, HttpMatch
+from smi.regex import header_pattern, path_pattern
 from xds import pb
 
 ESCAPED_SLASH: Final = r"(?is).*%(2f|5c).*"
@@ -46,22 +48,12 @@ def permission(match: HttpMatch) -> pb.Permission:
     return pb.Permission(and_rules=pb.Permission.Set(rules=conditions))
 
 
-def path_pattern(regex: str) -> str:
-    """RE2 that must match a whole path."""
-    return f"(?s:(?:{regex}).*)"
-
-
-def header_pattern(regex: str) -> str:
-    """RE2 that must match a whole header value."""
-    return f"(?s:.*(?:{regex}).*)"
-
-
 def _conditions(match: HttpMatch) -> Iterator[tuple[str, pb.StringMatcher]]:
     methods = sorted(match.methods)
     if len(methods) == 1:
         yield ":method", pb.StringMatcher(exact=methods[0])
     elif methods:
-        yield ":method", _regex("|".join(methods))
+        yield ":method", _regex("|".join(map(re.escape, methods)))
     for header in match.headers:
         yield _header_name(header), _regex(header_pattern(header.regex))
 

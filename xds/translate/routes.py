@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from mesh.model import Destination, Route, Share
+from mesh.model import Destination, PortId, Route
 from xds import pb
 from xds.resource import Resource, encode
 from xds.translate import naming
 from xds.translate.matches import every_request, route_match
 from xds.translate.naming import Flavour
+from xds.translate.weights import weighted
 
 RETRY_ON: Final = "connect-failure,refused-stream,reset-before-request"
 """Only what no app has seen anything of, so that any method may be sent again (RFC 9110 §9.2.2): there was no
@@ -36,25 +37,23 @@ def route_to(cluster: str) -> pb.RouteAction:
 
 def _routes(route: Route) -> Iterator[pb.Route]:
     matches = [route_match(match) for match in route.matches] or [every_request()]
+    shares = weighted(route.shares)
     for match in matches:
-        if route.shares:
-            yield pb.Route(name=route.origin, match=match, route=_split(route.shares))
+        if shares:
+            yield pb.Route(name=route.origin, match=match, route=_split(shares))
         else:
             body = pb.DataSource(inline_string=f"{route.reason}\n")
             unusable = pb.DirectResponseAction(status=503, body=body)
             yield pb.Route(name=route.origin, match=match, direct_response=unusable)
 
 
-def _split(shares: Sequence[Share]) -> pb.RouteAction:
+def _split(shares: Sequence[tuple[PortId, int]]) -> pb.RouteAction:
     if len(shares) == 1:
-        return route_to(naming.backend_cluster(shares[0].backend, Flavour.HTTP))
+        return route_to(naming.backend_cluster(shares[0][0], Flavour.HTTP))
     action = _action()
-    action.weighted_clusters.clusters.extend(
-        pb.WeightedCluster.ClusterWeight(
-            name=naming.backend_cluster(share.backend, Flavour.HTTP), weight=pb.UInt32Value(value=share.weight)
-        )
-        for share in shares
-    )
+    for backend, weight in shares:
+        cluster = naming.backend_cluster(backend, Flavour.HTTP)
+        action.weighted_clusters.clusters.add(name=cluster, weight=pb.UInt32Value(value=weight))
     return action
 
 

@@ -14,6 +14,7 @@ from xds.resource import TYPE_PREFIX, Resource, encode
 from xds.translate import logs, naming
 from xds.translate.naming import Flavour
 from xds.translate.sources import ads
+from xds.translate.weights import weighted
 
 TCP_FILTER: Final = "envoy.filters.network.tcp_proxy"
 ATTEMPTS: Final = 3
@@ -27,17 +28,12 @@ def discovered(name: str) -> pb.Filter:
 
 
 def split(name: str, shares: Sequence[Share]) -> Resource:
-    """The filter that `discovered` waits for: each connection goes to one Backend by weight (rule T7)."""
+    """The filter that `discovered` waits for: each connection goes to one Backend by weight (rules T3, T7)."""
     proxy = _proxy(name)
-    if shares:
-        proxy.weighted_clusters.clusters.extend(
-            pb.TcpProxy.WeightedCluster.ClusterWeight(
-                name=naming.backend_cluster(share.backend, Flavour.TCP), weight=share.weight
-            )
-            for share in shares
-            if share.weight
-        )
-    else:
+    clusters = proxy.weighted_clusters.clusters
+    for backend, weight in weighted(shares):
+        clusters.add(name=naming.backend_cluster(backend, Flavour.TCP), weight=weight)
+    if not clusters:
         proxy.cluster = naming.REFUSED_CLUSTER
     return encode(name, pb.TypedExtensionConfig(name=name, typed_config=pb.packed(proxy)))
 
