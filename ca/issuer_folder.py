@@ -18,6 +18,8 @@ from ca.storage import Folder, StorageError
 
 ROOT: Final = "root.pem"
 INTERMEDIATE: Final = "intermediate.pem"
+MOST_STEPS: Final = 3
+"""A root, an intermediate, and then nothing is left to do; lifetimes that make more of it are nonsense."""
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +64,7 @@ class IssuerFolder:
         """
         with self._folder.locked():
             root, intermediate = self._read()
-            while True:
+            for _ in range(MOST_STEPS):
                 now = clock.now()
                 step = decide(State(_validity(root), _validity(intermediate)), now)
                 if step.action is Action.MAKE_ROOT:
@@ -74,7 +76,8 @@ class IssuerFolder:
                 elif root and intermediate and step.action is Action.KEEP:
                     return Issuers(root, intermediate)
                 else:
-                    raise StorageError(f"the certificate authority in {self._folder.path} can't be used: {step.reason}")
+                    break
+        raise StorageError(f"the certificate authority in {self._folder.path} can't be used: {step.reason}")
 
     def _read(self) -> tuple[Issuer | None, Issuer | None]:
         root_pem, intermediate_pem = self._folder.read(ROOT), self._folder.read(INTERMEDIATE)

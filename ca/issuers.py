@@ -24,8 +24,9 @@ from cryptography.x509.oid import NameOID
 
 from ca.rotation import Validity
 
-ISSUER_BACKDATE: Final = timedelta(days=1)
-"""Issuers are valid from before they were made, so that a clock set back by hours later invalidates nothing."""
+LONGEST_BACKDATE: Final = timedelta(days=1)
+"""Issuers are valid from before they were made, so that a clock set back by hours later invalidates nothing; but by
+no more than a tenth of their life, or a short-lived one would be due for renewal when it is made."""
 TRUST_DOMAIN: Final = re.compile(r"(?=.{1,255}\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 """SPIFFE-ID §2.1, without empty labels: a name constraint that starts with a dot would mean all subdomains."""
 
@@ -150,7 +151,7 @@ def _signing_certificate(
         x509.CertificateBuilder()
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - ISSUER_BACKDATE)
+        .not_valid_before(now - min(LONGEST_BACKDATE, (end - now) / 10))
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(usage, critical=True)
