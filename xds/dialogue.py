@@ -92,6 +92,10 @@ class Dialogue:
         self.pushes = 0
         self.bytes_pushed = 0
 
+    def at_rest(self) -> bool:
+        """Whether nothing is under way, gated, or refused: after a pull, the client has answered the whole view."""
+        return self.sent is None and not self.trials and not self.refused and self.gated_since is None
+
     def holds(self, name: str) -> Resource | None:
         """What the client has by this name, as far as we know."""
         return self.odd[name] if name in self.odd else self.held.get(name)

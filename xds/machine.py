@@ -78,7 +78,7 @@ class Machine(ABC, Generic[AnyRequest]):
         sent = [self._additions(dialogue, now) for dialogue in dialogues]
         for dialogue in sorted(dialogues, key=lambda each: each.type_url in _LAST):
             sent.append(self._removals(dialogue, now))
-            if dialogue.sent is None and not dialogue.trials and dialogue.gated_since is None:
+            if dialogue.at_rest():
                 dialogue.settled = self._round
         return [response for response in sent if response is not None]
 
@@ -171,7 +171,7 @@ class Machine(ABC, Generic[AnyRequest]):
                 resuming = clusters.resumed and type_url != EXTENSION
                 if resuming and self._wait_until(clusters.opened + RESUME_PATIENCE, now):
                     return False
-            elif dialogue.refused or dialogue.trials or dialogue.settled < seen:
+            elif dialogue.settled < seen:
                 # What the client refused leaves the older version in force, and that may name the cluster.
                 return False
         return True

@@ -1,0 +1,170 @@
+"""Who is woken by what, and what a stream sees of the World."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from mesh.model import Identity, PodId
+from xds.cache import Cache, Watch
+from xds.resource import CLUSTER, ENDPOINTS, SECRET, TYPES, Resource
+from xds.snapshot import Snapshot, World
+from xds.view import View
+from xds_client import resource
+
+FRONT = Identity("cluster.local", "shop", "storefront")
+BACK = Identity("cluster.local", "shop", "catalog")
+POD, OTHER = PodId("shop", "storefront-1"), PodId("shop", "catalog-1")
+
+
+@dataclass
+class Woken:
+    """A stream that writes down what wakes it."""
+
+    changes: list[frozenset[str]] = field(default_factory=list)
+
+    def __call__(self, view: View, changed: frozenset[str]) -> bool:
+        self.changes.append(changed)
+        return True
+
+
+def snapshot(identity: Identity, *resources: Resource) -> Snapshot:
+    return Snapshot(
+        identity,
+        {url: {each.name: each for each in resources if each.type_url == url} for url in TYPES},
+    )
+
+
+def world(*front: Resource, back: tuple[Resource, ...] = (), proxies: dict[PodId, str] | None = None) -> World:
+    return World(
+        {"front": snapshot(FRONT, *front), "back": snapshot(BACK, *back)},
+        proxies if proxies is not None else {POD: "front", OTHER: "back"},
+    )
+
+
+def watch(cache: Cache, pod: PodId = POD, identity: Identity = FRONT) -> tuple[Watch, Woken]:
+    woken = Woken()
+    return cache.watch(pod, identity, woken), woken
+
+
+def test_r9_a_cache_without_a_world_is_not_ready() -> None:
+    cache = Cache()
+    assert not cache.ready
+    cache.publish(World())
+    assert cache.ready
+
+
+def test_only_streams_whose_role_changed_are_woken() -> None:
+    cache = Cache()
+    cache.publish(world(resource(CLUSTER, "a")))
+    _, front = watch(cache)
+    _, back = watch(cache, OTHER, BACK)
+    cache.publish(world(resource(CLUSTER, "a", 1)))
+    assert front.changes == [{CLUSTER}]
+    assert back.changes == []
+    assert cache.wakeups == 1
+
+
+def test_an_equal_world_wakes_nobody_and_keeps_its_sets() -> None:
+    cache = Cache()
+    cache.publish(world(resource(CLUSTER, "a"), resource(ENDPOINTS, "a")))
+    held, woken = watch(cache)
+    before = held.view
+    cache.publish(world(resource(CLUSTER, "a"), resource(ENDPOINTS, "a")))
+    assert held.view is before
+    assert woken.changes == []
+
+
+def test_an_unchanged_type_keeps_its_set_when_another_changes() -> None:
+    cache = Cache()
+    cache.publish(world(resource(CLUSTER, "a"), resource(ENDPOINTS, "a")))
+    before = cache.view(POD)
+    cache.publish(world(resource(CLUSTER, "a"), resource(ENDPOINTS, "a", 1)))
+    after = cache.view(POD)
+    assert before is not None
+    assert after is not None
+    assert before.offered(CLUSTER) is after.offered(CLUSTER)
+    assert before.offered(ENDPOINTS) is not after.offered(ENDPOINTS)
+
+
+def test_a_pod_that_becomes_known_later_wakes_its_stream() -> None:
+    cache = Cache()
+    cache.publish(world(proxies={}))
+    held, woken = watch(cache)
+    assert held.view is None
+    cache.publish(world(resource(CLUSTER, "a")))
+    assert held.view is not None
+    assert len(woken.changes) == 1
+
+
+def test_a_pod_that_changes_its_role_moves_with_its_stream() -> None:
+    cache = Cache()
+    roles = {"one": snapshot(FRONT, resource(CLUSTER, "a")), "two": snapshot(FRONT, resource(CLUSTER, "b"))}
+    cache.publish(World(roles, {POD: "one"}))
+    held, woken = watch(cache)
+    cache.publish(World(roles, {POD: "two"}))
+    assert held.view is cache.view(POD)
+    assert len(woken.changes) == 1
+    cache.publish(World(roles | {"one": snapshot(FRONT)}, {POD: "two"}))
+    assert len(woken.changes) == 1  # the old role is no business of its own any more
+
+
+def test_a_pod_that_is_gone_keeps_its_last_view() -> None:
+    cache = Cache()
+    cache.publish(world(resource(CLUSTER, "a")))
+    held, woken = watch(cache)
+    before = held.view
+    cache.publish(world(resource(CLUSTER, "a"), proxies={}))
+    assert held.view is before
+    assert woken.changes == []
+
+
+def test_secrets_go_to_the_streams_of_their_identity_alone() -> None:
+    cache = Cache()
+    cache.publish(world(resource(CLUSTER, "a")))
+    front, front_woken = watch(cache)
+    back, back_woken = watch(cache, OTHER, BACK)
+    leaf = resource(SECRET, "leaf")
+    cache.publish_secrets(FRONT, {"leaf": leaf})
+    assert front.view is not None
+    assert back.view is not None
+    assert front.view.offered(SECRET).get("leaf") == leaf
+    assert "leaf" not in back.view.offered(SECRET)
+    assert front_woken.changes == [{SECRET}]
+    assert back_woken.changes == []
+    cache.publish_secrets(FRONT, {"leaf": resource(SECRET, "leaf")})
+    assert len(front_woken.changes) == 1
+
+
+def test_secrets_stay_when_the_world_changes_and_go_with_the_last_stream() -> None:
+    cache = Cache()
+    cache.publish(world(resource(CLUSTER, "a")))
+    held, _ = watch(cache)
+    cache.publish_secrets(FRONT, {"leaf": resource(SECRET, "leaf")})
+    cache.publish(world(resource(CLUSTER, "a", 1)))
+    view = cache.view(POD)
+    assert view is not None
+    assert "leaf" in view.offered(SECRET)
+    cache.leave(held)
+    assert not cache.has_secrets(FRONT)
+    cache.publish_secrets(BACK, {"leaf": resource(SECRET, "leaf")})
+    assert not cache.has_secrets(BACK)  # nobody is there to hear it
+
+
+def test_a_stream_that_left_is_not_woken() -> None:
+    cache = Cache()
+    cache.publish(world(resource(CLUSTER, "a")))
+    held, woken = watch(cache)
+    cache.leave(held)
+    cache.publish(world(resource(CLUSTER, "a", 1)))
+    assert woken.changes == []
+
+
+def test_r47_a_world_with_a_resource_under_a_wrong_type_is_refused_and_the_last_one_stays() -> None:
+    cache = Cache()
+    cache.publish(world(resource(CLUSTER, "a")))
+    before = cache.view(POD)
+    with pytest.raises(ValueError, match="stands under"):
+        cache.publish(World({"front": Snapshot(FRONT, {CLUSTER: {"a": resource(ENDPOINTS, "a")}})}, {POD: "front"}))
+    assert cache.view(POD) is before
