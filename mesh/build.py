@@ -7,31 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
+from typing import Any
 
 from kube.objects import Deployment, EndpointSlice, Namespace, Pod, Service, StatefulSet
 from kube.problem import Origin, Problem
 from mesh import collect
 from mesh.backends import Answering, ServiceBackends, answer
 from mesh.collect import Key, People
-from mesh.endpoints import ServiceEndpoints, Slices, Standing, by_service, read_slices, stand
+from mesh.endpoints import Referred, ServiceEndpoints, Slices, Standing, by_service, read_slices, recognise, stand
 from mesh.inventory import Inventory
 from mesh.lookup import find
 from mesh.model import Identity, Mesh, Scope
 from mesh.modes import Annotated, Modes, namespace_modes
 from mesh.readiness import unready
 from mesh.remember import Remembered, RememberedMap
-from mesh.routes import RootInput, Routing, route
+from mesh.routes import Planning, RootInput, Routing, root_inputs, route
 from mesh.rules import Guarded, RoleInput, guard
-from mesh.scopes import Reach, ScopeInput, Surroundings, opened, reaches, scope, survey
+from mesh.scopes import Acquaintance, Opening, Reach, ScopeInput, Surroundings, reaches, scope, scope_inputs, survey
 from mesh.services import MeshService, meshed_addresses, read_service
 from mesh.settings import Access, MeshSettings
 from mesh.splits import Split, SplitInput, read_split, rootless
-from mesh.targets import Decision, TargetInput, decide
+from mesh.targets import Decision, Grant, TargetInput, decide
 from mesh.workloads import Census, Population, populate
 from smi.kinds import TrafficSplit, TrafficTarget
 from smi.resources import Resources
 
 Services = Mapping[Key, MeshService]
+Grants = Mapping[Identity, tuple[Grant, ...]]
 
 
 class Builder:
@@ -47,19 +50,25 @@ class Builder:
         self._people = Remembered(collect.people)
         self._slices_of = Remembered(by_service)
         self._slices = RememberedMap[Key, tuple[EndpointSlice, ...], Slices](read_slices)
+        self._recognised = RememberedMap[Key, Referred, tuple[Identity | None, ...]](recognise)
         self._standings = RememberedMap[Key, Standing, ServiceEndpoints](stand)
         self._endpoints = Remembered(collect.endpoints)
         self._answering = RememberedMap[Key, Answering, ServiceBackends](answer)
         self._backends = Remembered(collect.backends)
         self._meshed_addresses = Remembered(meshed_addresses)
         self._splits = RememberedMap[Key, SplitInput, Split](read_split)
+        self._root_inputs = Remembered(root_inputs)
         self._routings = RememberedMap[Key, RootInput, Routing](route)
         self._destinations = Remembered(collect.destinations)
         self._decisions = RememberedMap[Key, TargetInput, Decision](decide)
         self._grants = Remembered(collect.grants)
         self._guarded = RememberedMap[str, RoleInput, Guarded](guard)
         self._workloads = Remembered(collect.workloads)
-        self._survey = Remembered(survey)
+        self._watches = Remembered(collect.watches)
+        self._problems = RememberedMap[int, Mapping[Any, collect.Judged], tuple[Problem, ...]](collect.problems)
+        self._view = Remembered(survey)
+        self._reaches = Remembered(reaches)
+        self._scope_inputs = Remembered(scope_inputs)
         self._scopes = RememberedMap[Reach, ScopeInput, Scope](scope)
         self._identity_scopes = RememberedMap[Identity, Scope, Scope](_itself)
 
@@ -75,13 +84,14 @@ class Builder:
         modes = self._read_modes()
         populations = self._populate(services, modes)
         people = self._people(populations)
-        standings = self._stand(services, people)
+        standings = self._stand(services, populations)
         endpoints = self._endpoints(standings)
         answering = self._answer(services, populations, standings)
         splits = self._read_splits(resources)
-        routings = self._route(services, splits)
+        routings = self._routings(self._root_inputs(Planning(services, splits)))
         decisions = self._decide(resources)
-        guarded = self._guard(people, modes, decisions)
+        grants = self._grants(decisions)
+        guarded = self._guard(people, modes, grants)
         mesh = Mesh(
             destinations=self._destinations(routings),
             backends=self._backends(answering),
@@ -92,10 +102,10 @@ class Builder:
             meshed_addresses=self._meshed_addresses(collect.meshed(answering)),
         )
         leaves = (services, modes, populations, standings, splits, routings, decisions, guarded)
-        problems = {problem for results in leaves for result in results.values() for problem in result.problems}
-        problems |= _rootless(splits, services)
-        problems |= {problem for routing in routings.values() for problem in unready(routing.watches, endpoints)}
-        return replace(mesh, scopes=self._scope(mesh, modes, decisions), problems=tuple(sorted(problems, key=_order)))
+        found = self._problems(dict(enumerate(leaves)))
+        late = unready(self._watches(routings), endpoints)
+        problems = sorted({*chain.from_iterable(found.values()), *rootless(splits, services), *late}, key=_order)
+        return replace(mesh, scopes=self._scope(mesh, modes, grants), problems=tuple(problems))
 
     def _read_services(self) -> Services:
         items = self._inventory.of(Service).items
@@ -126,12 +136,16 @@ class Builder:
             for name, mode in modes.items()
         })  # fmt: skip
 
-    def _stand(self, services: Services, people: People) -> Mapping[Key, ServiceEndpoints]:
+    def _stand(self, services: Services, populations: Mapping[str, Population]) -> Mapping[Key, ServiceEndpoints]:
         by_key = self._slices_of(self._inventory.of(EndpointSlice).items)
         slices = self._slices({key: by_key.get(key, ()) for key in services})
+        met = {name: population.identities for name, population in populations.items()}
+        identities = self._recognised({
+            key: Referred(found.pods, tuple(met[name] for name in found.namespaces if name in met))
+            for key, found in slices.items()
+        })  # fmt: skip
         return self._standings({
-            key: Standing(service, slices[key], tuple(map(people.identities.get, slices[key].pods)))
-            for key, service in services.items()
+            key: Standing(service, slices[key], identities[key]) for key, service in services.items()
         })  # fmt: skip
 
     def _answer(
@@ -150,15 +164,6 @@ class Builder:
             for split in self._inventory.of(TrafficSplit).items
         })  # fmt: skip
 
-    def _route(self, services: Services, splits: Mapping[Key, Split]) -> Mapping[Key, Routing]:
-        on_root: dict[Key, list[Split]] = {}
-        for split in splits.values():
-            if split.root is not None:
-                on_root.setdefault((split.root.namespace, split.root.name), []).append(split)
-        return self._routings({
-            key: _root_input(service, tuple(on_root.get(key, ())), services) for key, service in services.items()
-        })  # fmt: skip
-
     def _decide(self, resources: Resources) -> Mapping[Key, Decision]:
         return self._decisions({
             (target.namespace, target.name): TargetInput(
@@ -167,45 +172,22 @@ class Builder:
             for target in self._inventory.of(TrafficTarget).items
         })  # fmt: skip
 
-    def _guard(
-        self, people: People, modes: Mapping[str, Modes], decisions: Mapping[Key, Decision]
-    ) -> Mapping[str, Guarded]:
-        grants = self._grants(decisions)
+    def _guard(self, people: People, modes: Mapping[str, Modes], grants: Grants) -> Mapping[str, Guarded]:
         return self._guarded({
             name: RoleInput(
                 role,
                 open=modes[role.identity.namespace].access is Access.PERMISSIVE,
                 grants=grants.get(role.identity, ()),
             )
-            for name, role in sorted(people.roles.items())
+            for name, role in people.roles.items()
         })  # fmt: skip
 
-    def _scope(
-        self, mesh: Mesh, modes: Mapping[str, Modes], decisions: Mapping[Key, Decision]
-    ) -> Mapping[Identity, Scope]:
+    def _scope(self, mesh: Mesh, modes: Mapping[str, Modes], grants: Grants) -> Mapping[Identity, Scope]:
         permissive = frozenset(name for name, mode in modes.items() if mode.access is Access.PERMISSIVE)
-        view = self._survey(Surroundings(mesh.destinations, mesh.backends, mesh.pods, permissive))
-        callers = sorted({workload.identity for workload in mesh.workloads.values()})
-        reached = reaches(callers, (decision.grant for decision in decisions.values() if decision.grant))
-        scopes = self._scopes({reach: opened(view, reach) for reach in reached.values()})
+        view = self._view(Surroundings(mesh.destinations, mesh.backends, mesh.pods, permissive))
+        reached = self._reaches(Acquaintance(mesh.workloads, grants))
+        scopes = self._scopes(self._scope_inputs(Opening(view, reached)))
         return self._identity_scopes({caller: scopes[reach] for caller, reach in reached.items()})
-
-
-def _root_input(root: MeshService, splits: tuple[Split, ...], services: Services) -> RootInput:
-    if not splits:
-        return RootInput(root)
-    named = sorted({backend.service for split in splits for backend in split.backends})
-    return RootInput(root, splits, tuple((name, services.get((name.namespace, name.name))) for name in named))
-
-
-def _rootless(splits: Mapping[Key, Split], services: Services) -> set[Problem]:
-    found = set()
-    for split in splits.values():
-        root = services.get((split.root.namespace, split.root.name)) if split.root else None
-        problem = rootless(split, root)
-        if problem is not None:
-            found.add(problem)
-    return found
 
 
 def _itself(scope: Scope) -> Scope:

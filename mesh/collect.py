@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from kube.problem import Problem
 from mesh.backends import ServiceBackends
 from mesh.endpoints import ServiceEndpoints
 from mesh.model import Backend, Destination, Endpoint, Identity, PodDestination, PodId, PortId, Workload
-from mesh.routes import Routing
+from mesh.routes import Routing, Watch
 from mesh.rules import Guarded
 from mesh.services import MeshService
 from mesh.targets import Decision, Grant
-from mesh.workloads import PodName, Population, Role
+from mesh.workloads import Population, Role
 
 Key = tuple[str, str]
 """Namespace and name of an object."""
+
+
+class Judged(Protocol):
+    """The result of a leaf that may have found something wrong."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What it found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,6 @@ class People:
     roles: dict[str, Role] = field(default_factory=dict)
     proxies: dict[PodId, str] = field(default_factory=dict)
     pods: dict[PodId, tuple[PodDestination, ...]] = field(default_factory=dict)
-    identities: dict[PodName, Identity] = field(default_factory=dict)
 
 
 def people(populations: Mapping[str, Population]) -> People:
@@ -36,7 +45,6 @@ def people(populations: Mapping[str, Population]) -> People:
         everybody.roles.update(population.roles)
         everybody.proxies.update(population.proxies)
         everybody.pods.update(population.pods)
-        everybody.identities.update(population.identities)
     return everybody
 
 
@@ -66,6 +74,16 @@ def meshed(services: Mapping[Key, ServiceBackends]) -> tuple[MeshService, ...]:
 def destinations(routings: Mapping[Key, Routing]) -> Mapping[PortId, Destination]:
     """The Destinations of every Service."""
     return {item.id: item for routing in routings.values() for item in routing.destinations}
+
+
+def watches(routings: Mapping[Key, Routing]) -> tuple[Watch, ...]:
+    """What to watch about every Service."""
+    return tuple(watch for routing in routings.values() for watch in routing.watches)
+
+
+def problems(judged: Mapping[Any, Judged]) -> tuple[Problem, ...]:
+    """What is wrong according to one kind of leaf."""
+    return tuple(problem for item in judged.values() for problem in item.problems)
 
 
 def grants(decisions: Mapping[Key, Decision]) -> Mapping[Identity, tuple[Grant, ...]]:

@@ -24,10 +24,22 @@ _NO_POD: Final[PodName] = ("", "")
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """The EndpointSlices of one Service, and the pods they refer to in order of appearance, empty names for none."""
+    """The EndpointSlices of one Service, and the pods they refer to in order of appearance, empty names for none.
+
+    `namespaces` are those of the pods, sorted: hardly ever more than the Service's own.
+    """
 
     slices: tuple[EndpointSlice, ...]
     pods: tuple[PodName, ...]
+    namespaces: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """Pods, and the identities of all meshed pods in their namespaces."""
+
+    pods: tuple[PodName, ...]
+    identities: tuple[Mapping[PodName, Identity], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,13 @@ def by_service(slices: Iterable[EndpointSlice]) -> Mapping[tuple[str, str], tupl
 
 def read_slices(slices: tuple[EndpointSlice, ...]) -> Slices:
     """Find out which pods the slices refer to."""
-    return Slices(slices, tuple(_pod(item, entry) for item in slices for entry in item.endpoints))
+    pods = tuple(_pod(item, entry) for item in slices for entry in item.endpoints)
+    return Slices(slices, pods, tuple(sorted({namespace for namespace, _ in pods})))
+
+
+def recognise(referred: Referred) -> tuple[Identity | None, ...]:
+    """The identity of each pod, None for those not meshed."""
+    return tuple(next((found[pod] for found in referred.identities if pod in found), None) for pod in referred.pods)
 
 
 def stand(standing: Standing) -> ServiceEndpoints:

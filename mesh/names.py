@@ -20,10 +20,10 @@ def service_named(text: str, namespace: str, cluster_domain: str) -> ServiceId |
     `name`, `name.namespace`, `name.namespace.svc` and `name.namespace.svc.<cluster domain>` are the same Service,
     a trailing dot changes nothing, and DNS knows no case.
     """
-    name, _, rest = text.strip().lower().removesuffix(".").partition(".")
+    name, dot, rest = text.strip().lower().removesuffix(".").partition(".")
     if not name:
         return Misnamed("The name of a Service is missing.")
-    if not rest:
+    if not dot:
         return ServiceId(namespace, name)
     owner, _, suffix = rest.partition(".")
     if suffix not in {"", "svc", f"svc.{cluster_domain.lower()}"}:

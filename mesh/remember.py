@@ -51,7 +51,7 @@ class RememberedMap(Generic[K, A, R]):
 
         The identical mapping as before if no key and no result changed. A mapping once returned never changes.
         """
-        if _same(self._inputs, inputs):
+        if self._inputs is inputs:
             return self._results
         results = {key: self._result(key, argument) for key, argument in inputs.items()}
         self._inputs = inputs

@@ -20,6 +20,14 @@ _MAX_WEIGHT: Final = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
+class Planning:
+    """All Services and all splits, by namespace and name."""
+
+    services: Mapping[tuple[str, str], MeshService]
+    splits: Mapping[tuple[str, str], Split]
+
+
+@dataclass(frozen=True, slots=True)
 class RootInput:
     """A Service, the splits on it, and the Services those name as backends, sorted; None where there is no such."""
 
@@ -63,6 +71,20 @@ class _Plan:
         return self.rest or next((split for split in self.some if split.matches), None)
 
 
+def root_inputs(planning: Planning) -> Mapping[tuple[str, str], RootInput]:
+    """Give each Service the splits on it and the Services those name."""
+    on_root: dict[ServiceId, list[Split]] = {}
+    for split in planning.splits.values():
+        if split.root is not None:
+            on_root.setdefault(split.root, []).append(split)
+    plain = {key: RootInput(service) for key, service in planning.services.items()}
+    return plain | {
+        key: _root_input(planning.services, planning.services[key], tuple(splits))
+        for key, splits in ((_key(root), splits) for root, splits in on_root.items())
+        if key in planning.services
+    }
+
+
 def route(given: RootInput) -> Routing:
     """The Destinations of a Service."""
     if not given.splits:
@@ -75,6 +97,17 @@ def route(given: RootInput) -> Routing:
     problems += _ignored_matches(given.service, plan)
     watches = tuple(watch for split in plan.all for watch in _watches(given.service, split, services))
     return Routing(destinations, watches, tuple(problems))
+
+
+def _root_input(
+    services: Mapping[tuple[str, str], MeshService], root: MeshService, splits: tuple[Split, ...]
+) -> RootInput:
+    named = sorted({backend.service for split in splits for backend in split.backends})
+    return RootInput(root, splits, tuple((name, services.get(_key(name))) for name in named))
+
+
+def _key(service: ServiceId) -> tuple[str, str]:
+    return service.namespace, service.name
 
 
 def _plan(splits: Iterable[Split]) -> tuple[_Plan, list[Problem]]:

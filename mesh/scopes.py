@@ -7,10 +7,10 @@ left-out addresses of meshed Services are refused by the caller's own sidecar.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mesh.model import Backend, Destination, Identity, PodDestination, PodId, PortId, Scope
+from mesh.model import Backend, Destination, Identity, PodDestination, PodId, PortId, Scope, Workload
 from mesh.targets import Grant
 
 Reach = frozenset[Identity]
@@ -29,7 +29,7 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one reach is worth: the public part, which everyone is told about, and what is behind each identity."""
+    """The surroundings, sorted: the public part, which everyone is told about, and what is behind each identity."""
 
     public: Scope
     behind: Mapping[Identity, Scope]
@@ -37,10 +37,26 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class ScopeInput:
-    """A reach, and the parts of the surroundings it opens."""
+    """What everyone is told about, and the parts that one reach opens."""
 
     public: Scope
     opened: tuple[Scope, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Acquaintance:
+    """The workloads there are, and what is granted on each identity."""
+
+    workloads: Mapping[str, Workload]
+    grants: Mapping[Identity, tuple[Grant, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What there is to be told about, and whom each caller may call."""
+
+    view: View
+    reaches: Mapping[Identity, Reach]
 
 
 @dataclass
@@ -71,18 +87,24 @@ def survey(surroundings: Surroundings) -> View:
     return View(public.freeze(), {identity: parts.freeze() for identity, parts in behind.items()})
 
 
-def reaches(callers: Iterable[Identity], grants: Iterable[Grant]) -> Mapping[Identity, Reach]:
+def reaches(known: Acquaintance) -> Mapping[Identity, Reach]:
     """Whom each caller may call. Workloads without a pod count too, so that scaling to zero changes no answer."""
     reached: dict[Identity, set[Identity]] = defaultdict(set)
-    for grant in grants:
-        for source in grant.sources:
-            reached[source].add(grant.destination)
-    return {caller: frozenset(reached.get(caller, ())) for caller in callers}
+    for destination, grants in known.grants.items():
+        for grant in grants:
+            for source in grant.sources:
+                reached[source].add(destination)
+    callers = {workload.identity for workload in known.workloads.values()}
+    return {caller: frozenset(reached.get(caller, ())) for caller in sorted(callers)}
 
 
-def opened(view: View, reach: Reach) -> ScopeInput:
-    """The parts of a view that a reach opens, and nothing else of it."""
-    return ScopeInput(view.public, tuple(view.behind[identity] for identity in sorted(reach & view.behind.keys())))
+def scope_inputs(opening: Opening) -> Mapping[Reach, ScopeInput]:
+    """For each distinct reach the parts of the view that it opens, so that callers with one reach share one Scope."""
+    public, behind = opening.view.public, opening.view.behind
+    return {
+        reach: ScopeInput(public, tuple(behind[identity] for identity in reach & behind.keys()))
+        for reach in opening.reaches.values()
+    }
 
 
 def scope(given: ScopeInput) -> Scope:

@@ -6,6 +6,7 @@ found matches none of them, never all.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kube.problem import Problem, Severity
@@ -14,6 +15,9 @@ from mesh.model import ServiceId
 from mesh.names import Misnamed, service_named
 from mesh.services import MeshService
 from smi.kinds import HttpMatch, HTTPRouteGroup, TrafficSplit
+
+Key = tuple[str, str]
+"""Namespace and name of an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +79,24 @@ def read_split(given: SplitInput) -> Split:
     return Split(split, root, tuple(backends), matches, (*problems, *unmatched))
 
 
-def rootless(split: Split, service: MeshService | None) -> Problem | None:
-    """Why a split has no effect, if the Service it is about is not there or can't be split."""
-    if split.root is None:
-        return None  # said already
+def rootless(splits: Mapping[Key, Split], services: Mapping[Key, MeshService]) -> list[Problem]:
+    """Which splits have no effect because the Service they are about is not there or can't be split."""
+    problems = []
+    for split in splits.values():
+        if split.root is not None:
+            service = services.get((split.root.namespace, split.root.name))
+            why = _why_not_split(split.root, service)
+            if why:
+                problems.append(split.problem("spec.service", f"{why}; the split has no effect.", "T1"))
+    return problems
+
+
+def _why_not_split(root: ServiceId, service: MeshService | None) -> str:
     if service is None:
-        return split.problem("spec.service", f"There is no Service {split.root}; the split has no effect.", "T1")
+        return f"There is no Service {root}"
     if service.external:
-        message = f"Service {split.root} is an ExternalName Service and can't be split; the split has no effect."
-        return split.problem("spec.service", message, "T1")
-    return None
+        return f"Service {root} is an ExternalName Service and can't be split"
+    return "" if service.ports else f"Service {root} has no TCP port"
 
 
 def _root(given: SplitInput) -> tuple[ServiceId | None, list[Problem]]:

@@ -76,7 +76,7 @@ def populate(census: Census) -> Population:
     return Population(
         roles={role.id: role for role in roles.values()},
         proxies={PodId(census.namespace, name): role.id for name, role in roles.items()},
-        pods={PodId(census.namespace, name): _destinations(meshed[name], role) for name, role in roles.items()},
+        pods={found[0].pod: found for name, role in roles.items() if (found := _destinations(meshed[name], role))},
         identities={(census.namespace, name): identity for name, identity in identities.items()},
         members={service.id.name: _members(census, service, pods, identities) for service, pods in selected},
         problems=problems,

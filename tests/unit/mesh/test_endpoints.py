@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from kube.objects import EndpointEntry, ServiceSpec
+from mesh.model import Endpoint, Mesh, PodId
+from mesh_objects import app, build, entry, identity, pod, port, port_id, problems, service, slice_of
+
+
+def addresses(mesh: Mesh) -> list[str]:
+    return [endpoint.address for endpoint in mesh.endpoints[port_id("web")]]
+
+
+def test_h4_each_endpoint_says_whether_it_is_meshed() -> None:
+    mesh = build(
+        service("web"),
+        pod("web-1"),
+        pod("web-2", ip="10.0.0.2", meshed=False),
+        slice_of("web", entry("web-1", "10.0.0.1"), entry("web-2", "10.0.0.2"), entry(ip="10.0.0.3")),
+    )
+    assert mesh.endpoints[port_id("web")] == (
+        Endpoint("10.0.0.1", 8080, identity("web"), pod=PodId("shop", "web-1")),
+        Endpoint("10.0.0.2", 8080, None, pod=PodId("shop", "web-2")),
+        Endpoint("10.0.0.3", 8080, None),
+    )
+
+
+def test_without_a_slice_there_are_no_endpoints() -> None:
+    assert build(service("web")).endpoints == {port_id("web"): ()}
+
+
+@pytest.mark.parametrize(
+    ("entries", "want"),
+    [
+        ([entry(ip="10.0.0.1"), entry(ip="10.0.0.2", ready=False)], ["10.0.0.1"]),
+        ([entry(ip="10.0.0.1", ready=None)], ["10.0.0.1"]),
+        ([entry(ip="10.0.0.1", ready=False, serving=True, terminating=True)], ["10.0.0.1"]),
+        ([entry(ip="10.0.0.1", ready=False, serving=False, terminating=True)], []),
+        ([entry(ip="10.0.0.1", ready=False, serving=True, terminating=True), entry(ip="10.0.0.2")], ["10.0.0.2"]),
+    ],
+)
+def test_ready_endpoints_take_traffic_and_leaving_ones_only_while_none_is(
+    entries: list[EndpointEntry], want: list[str]
+) -> None:
+    assert addresses(build(service("web"), slice_of("web", *entries))) == want
+
+
+def test_a_service_may_publish_endpoints_that_are_not_ready() -> None:
+    early = service("web")
+    early = replace(early, spec=replace(early.spec, publish_not_ready_addresses=True))
+    assert addresses(build(early, slice_of("web", entry(ready=False)))) == ["10.0.0.1"]
+
+
+def test_several_slices_add_up_without_repeating_an_endpoint() -> None:
+    mesh = build(
+        service("web"),
+        slice_of("web", entry(ip="10.0.0.2"), entry(ip="10.0.0.1"), name="a"),
+        slice_of("web", entry(ip="10.0.0.2"), entry(ip="10.0.0.3"), name="b"),
+    )
+    assert addresses(mesh) == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+
+
+def test_ports_are_joined_by_name() -> None:
+    mesh = build(
+        service("web", port(80, "http"), port(81, "admin")),
+        slice_of("web", entry(ip="10.0.0.1"), name="a"),
+        slice_of("web", entry(ip="10.0.0.1"), name="b", port="admin", number=9090),
+    )
+    assert [endpoint.port for number in (80, 81) for endpoint in mesh.endpoints[port_id("web", number)]] == [8080, 9090]
+
+
+def test_a_service_without_a_selector_is_meshed_by_the_pods_its_endpoints_name() -> None:
+    bare = service("web", selector={})
+    mesh = build(bare, pod("other-1"), slice_of("web", entry("other-1")))
+    assert mesh.backends[port_id("web")].identities == (identity("other"),)
+    assert not build(bare, slice_of("web", entry())).backends[port_id("web")].identities
+
+
+def test_an_endpoint_may_name_a_pod_of_another_namespace() -> None:
+    mesh = build(service("web", selector={}), pod("x-1", space="far"), slice_of("web", entry("x-1", space="far")))
+    assert mesh.endpoints[port_id("web")][0].identity == identity("x", "far")
+
+
+def test_f6_what_is_no_address_is_left_out_with_a_problem() -> None:
+    mesh = build(app("api"), service("web"), slice_of("web", entry(ip="example.com"), entry(ip="10.0.0.2")))
+    assert addresses(mesh) == ["10.0.0.2"]
+    [problem] = problems(mesh, "F6")
+    assert (problem.object.kind, problem.field) == ("EndpointSlice", "endpoints[0].addresses[0]")
+
+
+def test_f6_a_service_with_a_bad_address_or_port_keeps_its_other_parts() -> None:
+    bad = service("web", port(80), port(99999, "x"), port(80, "again"), ip="10.96.0.999")
+    mesh = build(bad, slice_of("web", entry()))
+    assert list(mesh.destinations) == [port_id("web")]
+    assert mesh.destinations[port_id("web")].addresses == ()
+    assert [problem.field for problem in problems(mesh, "F6")] == ["spec.clusterIPs", "spec.ports[1]", "spec.ports[2]"]
+
+
+def test_udp_ports_are_not_proxied() -> None:
+    dns = service("web", replace(port(53, "dns"), protocol="UDP"), replace(port(53, "dns-tcp"), protocol="TCP"))
+    assert list(build(dns).destinations) == [port_id("web", 53)]
+
+
+def test_an_external_name_service_is_no_destination() -> None:
+    far = replace(service("web"), spec=ServiceSpec(type="ExternalName", external_name="example.com", ports=(port(),)))
+    assert not build(far).destinations
