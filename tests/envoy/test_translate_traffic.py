@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-
 from shop_mesh import CATALOG_IP, CATALOG_IP6, EMPTY_IP, INVENTORY_IP, ODD_IP
 from sidecars import Sidecars
 from talk import GREETING, get, greet, heard, mirror

@@ -69,6 +69,8 @@ class Pod:
     folder: Path
     envoy: asyncio.subprocess.Process | None = None
     servers: list[asyncio.AbstractServer] = field(default_factory=list)
+    conversations: set[asyncio.StreamWriter] = field(default_factory=set)
+    programs: list[asyncio.subprocess.Process] = field(default_factory=list)
 
     @property
     def log(self) -> str:
@@ -101,7 +103,21 @@ class Pod:
         listening = await self.within(
             lambda: socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
         )
-        self.servers.append(await asyncio.start_server(handler, sock=listening))
+
+        async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.conversations.add(writer)
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                await handler(reader, writer)
+            writer.close()
+
+        self.servers.append(await asyncio.start_server(converse, sock=listening))
+
+    async def program(self, *arguments: str) -> asyncio.subprocess.Process:
+        """A program in this pod, under another user than Envoy's; killed at the end of the test."""
+        command = ["nsenter", f"--net=/run/netns/{self.namespace}", *arguments]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.programs.append(process)
+        return process
 
     async def admin(self, path: str) -> str:
         """What Envoy's admin interface answers."""
@@ -206,9 +222,12 @@ class Sidecars:
         for pod in self.pods.values():
             for server in pod.servers:
                 server.close()
-            if pod.envoy and pod.envoy.returncode is None:
-                pod.envoy.kill()
-                await pod.envoy.wait()
+            for writer in pod.conversations:
+                writer.close()
+            for process in [*pod.programs, *([pod.envoy] if pod.envoy else [])]:
+                if process.returncode is None:
+                    process.kill()
+                await process.communicate()
             _run(f"ip netns del {pod.namespace}")
         if self.pods:
             _run(f"ip netns del {self._hub}")

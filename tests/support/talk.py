@@ -20,22 +20,14 @@ class Answer:
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A server that speaks first, and then repeats what it hears."""
     writer.write(GREETING)
-    try:
-        while heard := await reader.read(1000):
-            writer.write(heard)
-    except ConnectionError:
-        pass
-    writer.close()
+    while heard := await reader.read(1000):
+        writer.write(heard)
 
 
 async def mirror(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """An HTTP server that answers with the head of the request, over and over."""
-    try:
-        while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nserver: app\r\ncontent-length: %d\r\n\r\n" % len(head) + head)
-    except (asyncio.IncompleteReadError, ConnectionError):
-        writer.close()
+    while head := await reader.readuntil(b"\r\n\r\n"):
+        writer.write(b"HTTP/1.1 200 OK\r\nserver: app\r\ncontent-length: %d\r\n\r\n" % len(head) + head)
 
 
 class Http:
