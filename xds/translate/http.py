@@ -11,6 +11,7 @@ from xds import pb
 from xds.translate import logs
 from xds.translate.sources import ads
 
+RBAC_FILTER: Final = "envoy.filters.http.rbac"
 NOT_PERMITTED: Final = "no TrafficTarget lets this workload call it"
 """Why a caller's own sidecar refuses (rule A16)."""
 BODY: Final = f"Refused by the mesh: {NOT_PERMITTED}.\n"
@@ -54,9 +55,6 @@ def towards_app(name: str) -> pb.Filter:
     manager.forward_client_cert_details = pb.HttpConnectionManager.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
     return _filter(manager)
-
-
-RBAC_FILTER: Final = "envoy.filters.http.rbac"
 
 
 def refusing() -> pb.Filter:
