@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from pathlib import Path
 
 import msgspec
 from watchfiles import awatch
@@ -63,10 +64,14 @@ class Cluster:
         reopened = await reopen(needed(self._settings.paths), self._settings.state / "reopened") if many_users() else {}
         host = Host(self._settings, many_users(), reopened, self._credentials, self._values, self._changed.set)
         self._read()
+        folders = {path for path in self._settings.paths if path.is_dir()}
+        files = set(self._settings.paths) - folders
         async with asyncio.TaskGroup() as tasks:
             owned = [
                 tasks.create_task(reap_orphans(), name="orphans"),
-                tasks.create_task(self._watch(), name="manifests"),
+                tasks.create_task(self._watch(folders, recursive=True), name="folders"),
+                # A file's folder is watched because editors replace files; what is beside and below it is not ours.
+                tasks.create_task(self._watch({path.parent for path in files}, recursive=False), name="files"),
                 tasks.create_task(self._reconcile(host, tasks), name="reconcile"),
                 tasks.create_task(self._control_plane(), name="control plane"),
             ]
@@ -96,10 +101,10 @@ class Cluster:
         self._settings.observe(event)
         self._changed.set()
 
-    async def _watch(self) -> None:
-        folders = {path if path.is_dir() else path.parent for path in self._settings.paths}
-        async for _ in awatch(*folders, debounce=50, step=10):
-            self._read()
+    async def _watch(self, folders: set[Path], *, recursive: bool) -> None:
+        if folders:
+            async for _ in awatch(*folders, debounce=50, step=10, recursive=recursive, ignore_permission_denied=True):
+                self._read()
 
     def _read(self) -> None:
         manifests = read(self._settings.paths, self._manifests)

@@ -160,3 +160,13 @@ def test_stateful_pods_have_names_of_their_own(folder: Path, node: BareNode) -> 
     node.until(lambda: "db-1.db.default.svc" in node.run("default/caller", "cat", "/etc/hosts"), "its name is known")
     answer = node.run("default/caller", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://db-1.db:8080/")
     assert answer == "200"
+
+
+def test_a_single_file_is_followed_when_an_editor_replaces_it(folder: Path) -> None:
+    sleeper = deployment("one", 1, command=["sleep", "infinity"], readinessProbe=None)
+    write(folder, one=[sleeper])
+    with BareNode(f"file-{os.getpid()}", folder / "one.yaml") as node:
+        node.until(lambda: len(node.ready()) == 1, "the pod is ready")
+        write(folder, draft=[deployment("two", 1, command=["sleep", "infinity"], readinessProbe=None)])
+        (folder / "draft.yaml").replace(folder / "one.yaml")
+        node.until(lambda: [name[:3] for name in node.ready()] == ["two"] and len(node.pods()) == 1, "it was replaced")
