@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,15 +74,18 @@ def test_a12_by_pod_address_too_a_refused_caller_hears_nothing(mesh: TestMesh) -
     assert (refused["first"], refused["echo"], refused["closed"]) == ("", "", True)
 
 
-def test_a13_a_grant_is_taken_back_from_connections_that_stay_open(mesh: TestMesh) -> None:
-    mesh.write("a13.yaml", world.allow_http("web-v1", "client"))
-    load = mesh.start_echo("client", "load", WEB, "4")
-    mesh.wait_until(lambda: mesh.status("client", WEB) == 200, "the grant is in force")
-    mesh.remove("a13.yaml")
+def test_a13_a_grant_taken_back_ends_at_once_and_disturbs_nobody_else(mesh: TestMesh) -> None:
+    mesh.write_unsettled("client.yaml", world.allow_http("web-v1", "client"))
+    mesh.write("other.yaml", world.allow_http("web-v1", "other").replace("allow-web-v1", "allow-other"))
+    revoked, kept = (mesh.start_echo(caller, "load", WEB, "4") for caller in ("client", "other"))
+    time.sleep(1)
+    mesh.remove("client.yaml")
     assert mesh.status("client", WEB) == 403
-    out, _ = load.communicate(timeout=30)
-    assert '"connections": 1' in out
-    assert '"403"' in out
+    mesh.write("client.yaml", world.allow_http("web-v1", "client"))
+    assert mesh.status("client", WEB) == 200
+    one, two = (json.loads(load.communicate(timeout=30)[0]) for load in (revoked, kept))
+    assert set(one["counts"]) == {"200", "403", "web-v1"}
+    assert (set(two["counts"]), two["errors"], two["connections"]) == ({"200", "web-v1"}, [], 1)
 
 
 def test_a16_out_of_scope_services_answer_403_from_the_callers_own_sidecar(mesh: TestMesh) -> None:

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 def serve_http(port: int, name: str) -> None:
     class Echo(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # one packet an answer, or Nagle and delayed ACKs cost 40 ms each
 
         def answer(self) -> None:
             length = int(self.headers.get("content-length", 0))
