@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from kube.objects import RawDocument, Service
 from kube.problem import Ref
 from local.podspec import without_nulls
-
-SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+from sources.files import manifest_files
+from sources.manifest import MAX_BYTES
+from sources.nodes import Node
+from sources.yaml_documents import Fault, documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +83,32 @@ def read(paths: Sequence[Path], last: Manifests) -> Manifests:
     """Read files and folders; `last` is what was read before."""
     files: dict[Path, tuple[Document, ...]] = {}
     for file in manifest_files(paths):
-        try:
-            files[file] = tuple(_documents(file))
-        except (OSError, UnicodeError, yaml.YAMLError, RecursionError):
-            files[file] = last.files.get(file, ())
+        found = _documents(file)
+        files[file] = last.files.get(file, ()) if found is None else found
     return Manifests(files)
 
 
-def manifest_files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Every manifest file in these paths, folders with all that is below them; hidden ones are left out."""
-    for path in paths:
-        if path.is_dir():
-            for below in sorted(path.rglob("*")):
-                hidden = any(part.startswith(".") for part in below.relative_to(path).parts)
-                if below.suffix in SUFFIXES and below.is_file() and not hidden:
-                    yield below
-        elif path.exists():
-            yield path
+def _documents(file: Path) -> tuple[Document, ...] | None:
+    """The documents of a file, None if any of it can't be read."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return None
+    found = list(documents(content)) if len(content) <= MAX_BYTES else []
+    if any(isinstance(document, Fault) for document in found) or not content.strip():
+        return None
+    values = (document.plain() for document in found if isinstance(document, Node))
+    return tuple(_document(raw, file) for value in values for raw in _unlisted(value) if _is_object(raw))
 
 
-def _documents(file: Path) -> Iterator[Document]:
-    for value in yaml.load_all(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader):
-        for raw in _unlisted(value):
-            metadata = raw.get("metadata")
-            if isinstance(raw.get("kind"), str) and isinstance(metadata, dict) and metadata.get("name"):
-                filled = {**metadata, "namespace": metadata.get("namespace") or "default"}
-                yield Document(without_nulls({**raw, "metadata": filled}), file.parent.absolute())
+def _is_object(raw: RawDocument) -> bool:
+    metadata = raw.get("metadata")
+    return isinstance(raw.get("kind"), str) and isinstance(metadata, dict) and bool(metadata.get("name"))
+
+
+def _document(raw: RawDocument, file: Path) -> Document:
+    filled = {**raw["metadata"], "namespace": raw["metadata"].get("namespace") or "default"}
+    return Document(without_nulls({**raw, "metadata": filled}), file.parent.absolute())
 
 
 def _unlisted(value: Any) -> Iterator[RawDocument]:
