@@ -1,0 +1,60 @@
+"""The regular expressions people write, as Envoy will run them: RE2, wrapped so that it must match the whole value.
+
+Rule: a regex that passes `check` is one Envoy takes (rule F6), and it can't reach outside its own group.
+Sources: RE2 syntax; Envoy `type.matcher.v3.RegexMatcher` and its runtime key `re2.max_program_size.error_level`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import re2
+
+PROGRAM_LIMIT: Final = 100
+"""The largest compiled program (RE2 instructions) Envoy 1.40 accepts unless its runtime says otherwise.
+
+Tried with the real one: 100 is taken, 101 refused. The wrapping costs 7 of them in a path and 14 in a header.
+"""
+
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def path_pattern(regex: str) -> str:
+    """RE2 for a whole path that begins with a match of `regex` (rule A9)."""
+    return f"(?:{regex})(?s:.*)"
+
+
+def header_pattern(regex: str) -> str:
+    """RE2 for a whole header value in which `regex` matches somewhere (rule A10)."""
+    return f"(?s:.*)(?:{regex})(?s:.*)"
+
+
+def check(regex: str, pattern: Callable[[str], str] = path_pattern) -> str | None:
+    """None if Envoy takes this regex in that pattern, else why not, as the rest of a sentence.
+
+    The regex must compile on its own too: `a)|(b` compiles inside a group and then means something else.
+    """
+    if _UNPRINTABLE.search(regex):
+        return "is no regular expression for HTTP: it holds a control character"
+    try:
+        for form in (regex, pattern(regex)):
+            size = program_size(form)
+    except ValueError as error:
+        return f"is no regular expression RE2 takes: {error}"
+    if size > PROGRAM_LIMIT:
+        return f"is too large a regular expression for Envoy: {size} instructions, and {PROGRAM_LIMIT} are allowed"
+    return None
+
+
+def program_size(regex: str) -> int:
+    """How many instructions RE2 makes of a regex. Raises ValueError, with RE2's words, if it does not compile."""
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return int(re2.compile(regex, options).programsize)
+    except re2.error as error:
+        text = error.args[0] if error.args else b""
+        words = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+        raise ValueError(words.rpartition(": ")[0] or words) from None
