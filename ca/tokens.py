@@ -36,19 +36,19 @@ SKEW: Final = timedelta(minutes=1)
 """How far the issuer's clock may be ahead of ours. A token is never accepted past its end."""
 
 
-class Named(msgspec.Struct, frozen=True):
+class BoundObject(msgspec.Struct, frozen=True):
     """An object a token speaks of."""
 
     name: str
     uid: str = ""
 
 
-class Bound(msgspec.Struct, frozen=True, omit_defaults=True):
+class Binding(msgspec.Struct, frozen=True, omit_defaults=True):
     """The private claims of Kubernetes: whose token this is, and the pod it was made for."""
 
     namespace: str
-    serviceaccount: Named
-    pod: Named | None = None
+    serviceaccount: BoundObject
+    pod: BoundObject | None = None
 
 
 class Claims(msgspec.Struct, frozen=True, rename={"kubernetes": "kubernetes.io"}):
@@ -61,7 +61,7 @@ class Claims(msgspec.Struct, frozen=True, rename={"kubernetes": "kubernetes.io"}
     iat: int
     nbf: int
     jti: str
-    kubernetes: Bound
+    kubernetes: Binding
 
 
 class TokenIssuer:
@@ -103,10 +103,10 @@ class TokenIssuer:
             iat=now,
             nbf=now,
             jti=secrets.token_hex(16),
-            kubernetes=Bound(
+            kubernetes=Binding(
                 namespace=identity.namespace,
-                serviceaccount=Named(name=identity.service_account),
-                pod=Named(name=pod.name, uid=pod_uid) if pod else None,
+                serviceaccount=BoundObject(name=identity.service_account),
+                pod=BoundObject(name=pod.name, uid=pod_uid) if pod else None,
             ),
         )
         return jws.sign(self._key, msgspec.json.encode(claims))
