@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 from mesh.model import Identity
 from xds import pb
@@ -75,7 +76,7 @@ def read_delta(data: bytes) -> Got:
 
 
 NAME_FIELD = {ENDPOINTS: "cluster_name"}
-MESSAGES = {
+MESSAGES: dict[str, Any] = {
     CLUSTER: pb.Cluster, ENDPOINTS: pb.ClusterLoadAssignment, LISTENER: pb.Listener, ROUTES: pb.RouteConfiguration,
     EXTENSION: pb.TypedExtensionConfig, SECRET: pb.Secret,
 }  # fmt: skip
@@ -109,7 +110,7 @@ class Subscription:
 
 @dataclass
 class ModelClient:
-    """Both protocols. `outbox` are encoded requests by type, oldest first; across types they may overtake each other."""
+    """Both protocols. `outbox` are encoded requests by type, oldest first; across types one may overtake another."""
 
     delta: bool
     bad: set[tuple[str, str, str]] = field(default_factory=set)

@@ -6,10 +6,12 @@ Rule: requests and responses pass as bytes, through the real reader and protobuf
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from xds import pb
 from xds.delta import DeltaMachine
 from xds.interest import Names
+from xds.machine import Machine
 from xds.resource import Resource
 from xds.sotw import SotwMachine
 from xds.wire import Assembler, RequestReader
@@ -19,7 +21,7 @@ from xds_client import Got, read_delta, read_sotw, view
 class Stream:
     """What both protocols share in tests. `now` is the machine's clock."""
 
-    machine: DeltaMachine | SotwMachine
+    machine: Machine[Any]
 
     def __init__(self, *resources: Resource, assembler: Assembler | None = None) -> None:
         self.now = 0.0

@@ -24,7 +24,7 @@ class Woken:
 
     changes: list[frozenset[str]] = field(default_factory=list)
 
-    def __call__(self, view: View, changed: frozenset[str]) -> bool:
+    def __call__(self, _view: View, changed: frozenset[str]) -> bool:
         self.changes.append(changed)
         return True
 
@@ -92,9 +92,9 @@ def test_a_pod_that_becomes_known_later_wakes_its_stream() -> None:
     cache = Cache()
     cache.publish(world(proxies={}))
     held, woken = watch(cache)
-    assert held.view is None
+    assert (held.view, cache.view(POD)) == (None, None)
     cache.publish(world(resource(CLUSTER, "a")))
-    assert held.view is not None
+    assert held.view is cache.view(POD)
     assert len(woken.changes) == 1
 
 

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bootstrapped import certificate
+from live_envoy import until
 from mesh.model import Identity, PodId
 from xds.resource import CLUSTER, ENDPOINTS, SECRET
 from xds.server import State
@@ -134,8 +135,7 @@ async def test_a_pod_that_is_not_known_yet_waits_and_is_answered_once_it_is(lab:
     lab.tokens.known["young"] = peer(pod=None)
     async with lab.client("young") as client:
         await client.say(CLUSTER, node="shop/storefront-2")
-        while not lab.server.proxies():
-            await asyncio.sleep(0.01)
+        await until(lambda: bool(lab.server.proxies()), "the stream is there")
         assert not lab.server.proxies()[0].known
         lab.cache.publish(world_of(resource(CLUSTER, "a"), pods=(POD, PodId("shop", "storefront-2"))))
         assert (await client.read()).resources
@@ -145,8 +145,7 @@ async def test_a_pod_that_becomes_known_as_another_identity_gets_nothing(lab: La
     lab.tokens.known["young"] = peer(OTHER, pod=None)
     async with lab.client("young") as client:
         await client.say(CLUSTER, node="shop/storefront-2")
-        while not lab.server.proxies():
-            await asyncio.sleep(0.01)
+        await until(lambda: bool(lab.server.proxies()), "the stream is there")
         lab.cache.publish(world_of(resource(CLUSTER, "a"), pods=(POD, PodId("shop", "storefront-2"))))
         assert (await client.ending())[0] == grpc.StatusCode.PERMISSION_DENIED
     assert lab.server.counters.resources.total() == 0
@@ -229,8 +228,7 @@ async def test_r60_a_stream_that_ends_leaves_nothing_behind(lab: Lab) -> None:
     async with lab.client() as client:
         await client.say(CLUSTER, node=NODE)
         await client.read()
-    while lab.server.proxies():
-        await asyncio.sleep(0.01)
+    await until(lambda: not lab.server.proxies(), "the stream is gone")
     assert not lab.cache.has_secrets(IDENTITY)
     woken = lab.cache.wakeups
     lab.cache.publish(world_of(resource(CLUSTER, "a", 1)))
