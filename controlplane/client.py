@@ -33,11 +33,18 @@ class AdminClient:
 
     def get(self, path: str) -> Any:
         """The JSON answer, whatever its status. Raises Unreachable."""
+        try:
+            return json.loads(self.text(path))
+        except ValueError as error:
+            raise Unreachable(f"what answers at {self.where} is no control plane ({error})") from error
+
+    def text(self, path: str) -> str:
+        """The answer as text, whatever its status. Raises Unreachable."""
         connection = self._connection()
         try:
             connection.request("GET", path)
-            return json.loads(connection.getresponse().read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            return connection.getresponse().read().decode()
+        except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"no control plane answers at {self.where} ({error})") from error
         finally:
             connection.close()

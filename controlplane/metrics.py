@@ -39,6 +39,7 @@ class ControlPlaneCollector(Collector):
         counters = self._server.counters
         yield GaugeMetricFamily("weft_proxies", "Connected proxies.", len(self._server.proxies()))
         yield _by_type("weft_xds_pushes", "Responses sent, by resource type.", counters.pushes)
+        yield _by_type("weft_xds_pushed_resources", "Resources in those responses, by type.", counters.resources)
         yield _by_type("weft_xds_pushed_bytes", "Bytes sent, by resource type.", counters.bytes)
         yield _by_type("weft_xds_rejections", "Responses that a proxy refused, by resource type.", counters.nacks)
         refused = CounterMetricFamily("weft_xds_refused_streams", "Streams not let in, by status.", labels=["status"])

@@ -12,12 +12,12 @@ import world
 from world import account, group_ref, manifests, route_group, target
 
 if TYPE_CHECKING:
-    from conftest import TestMesh
+    from echo_mesh import EchoMesh
 
 WEB = "http://web-v1.test/"
 
 
-def test_a9_path_regexes_are_anchored_at_the_start_only_and_see_no_query(mesh: TestMesh) -> None:
+def test_a9_path_regexes_are_anchored_at_the_start_only_and_see_no_query(mesh: EchoMesh) -> None:
     mesh.write("a9.yaml", manifests(
         route_group("api", {"name": "api", "pathRegex": "/api"}),
         target("api", "web-v1", [account("client")], [group_ref("api")]),
@@ -29,7 +29,7 @@ def test_a9_path_regexes_are_anchored_at_the_start_only_and_see_no_query(mesh: T
 @pytest.mark.parametrize(
     "path", ["api/../admin", "api/%2e%2e/admin", "api/..%2fadmin", "api%2f..%2fadmin", "api\\..\\admin"]
 )
-def test_a9_no_spelling_of_a_path_gets_around_a_path_rule(mesh: TestMesh, path: str) -> None:
+def test_a9_no_spelling_of_a_path_gets_around_a_path_rule(mesh: EchoMesh, path: str) -> None:
     mesh.write("a9.yaml", manifests(
         route_group("api", {"name": "api", "pathRegex": "/api/"}),
         target("api", "web-v1", [account("client")], [group_ref("api")]),
@@ -37,7 +37,7 @@ def test_a9_no_spelling_of_a_path_gets_around_a_path_rule(mesh: TestMesh, path: 
     assert mesh.status("client", WEB + path) in {400, 403}
 
 
-def test_a10_headers_of_one_match_must_all_hold(mesh: TestMesh) -> None:
+def test_a10_headers_of_one_match_must_all_hold(mesh: EchoMesh) -> None:
     mesh.write("a10.yaml", manifests(
         route_group("beta", {"name": "beta", "headers": [{"X-User": "b.ta"}, {"x-mode": "^on$"}]}),
         target("beta", "web-v1", [account("client")], [group_ref("beta")]),
@@ -47,7 +47,7 @@ def test_a10_headers_of_one_match_must_all_hold(mesh: TestMesh) -> None:
     assert mesh.status("client", WEB, "-H", "x-user=the beta one") == 403
 
 
-def test_a11_methods(mesh: TestMesh) -> None:
+def test_a11_methods(mesh: EchoMesh) -> None:
     mesh.write("a11.yaml", manifests(
         route_group("get", {"name": "get", "methods": ["GET", "HEAD"]}),
         target("get", "web-v1", [account("client")], [group_ref("get")]),
@@ -56,7 +56,7 @@ def test_a11_methods(mesh: TestMesh) -> None:
     assert mesh.status("client", WEB, "--method", "DELETE") == 403
 
 
-def test_a12_a_refused_tcp_connection_is_closed_and_a_server_that_speaks_first_says_nothing(mesh: TestMesh) -> None:
+def test_a12_a_refused_tcp_connection_is_closed_and_a_server_that_speaks_first_says_nothing(mesh: EchoMesh) -> None:
     mesh.write("a12.yaml", world.allow_tcp("lines", "client"))
     allowed = mesh.echo("client", "dial", "greeter.test", "9001")
     assert allowed["first"] == "greeter: hello\n"
@@ -65,7 +65,7 @@ def test_a12_a_refused_tcp_connection_is_closed_and_a_server_that_speaks_first_s
     assert (refused["first"], refused["echo"], refused["closed"]) == ("", "", True)
 
 
-def test_a12_by_pod_address_too_a_refused_caller_hears_nothing(mesh: TestMesh) -> None:
+def test_a12_by_pod_address_too_a_refused_caller_hears_nothing(mesh: EchoMesh) -> None:
     """H5: the caller's own sidecar has no say about pod addresses out of its scope; the server's refuses."""
     address = mesh.pod_address("lines")
     mesh.write("a12.yaml", world.allow_tcp("lines", "client"))
@@ -74,7 +74,7 @@ def test_a12_by_pod_address_too_a_refused_caller_hears_nothing(mesh: TestMesh) -
     assert (refused["first"], refused["echo"], refused["closed"]) == ("", "", True)
 
 
-def test_a13_a_grant_taken_back_ends_at_once_and_disturbs_nobody_else(mesh: TestMesh) -> None:
+def test_a13_a_grant_taken_back_ends_at_once_and_disturbs_nobody_else(mesh: EchoMesh) -> None:
     mesh.write_unsettled("client.yaml", world.allow_http("web-v1", "client"))
     mesh.write("other.yaml", world.allow_http("web-v1", "other").replace("allow-web-v1", "allow-other"))
     revoked, kept = (mesh.start_echo(caller, "load", WEB, "4") for caller in ("client", "other"))
@@ -88,30 +88,30 @@ def test_a13_a_grant_taken_back_ends_at_once_and_disturbs_nobody_else(mesh: Test
     assert (set(two["counts"]), two["errors"], two["connections"]) == ({"200", "web-v1"}, [], 1)
 
 
-def test_a16_out_of_scope_services_answer_403_from_the_callers_own_sidecar(mesh: TestMesh) -> None:
+def test_a16_out_of_scope_services_answer_403_from_the_callers_own_sidecar(mesh: EchoMesh) -> None:
     (answer,) = mesh.echo("client", "get", WEB)
     assert answer["status"] == 403
     closed = mesh.echo("client", "dial", "lines.test", "9000")
     assert (closed["first"], closed["echo"], closed["closed"]) == ("", "", True)
 
 
-def test_h1_any_host_header_works(mesh: TestMesh) -> None:
+def test_h1_any_host_header_works(mesh: EchoMesh) -> None:
     mesh.write("h1.yaml", world.allow_http("web-v1", "client"))
     for host in ("web-v1", "web-v1.test.svc.cluster.local.", "web-v1:80", "example.com", "WEB-V1.test:1234"):
         assert mesh.status("client", WEB, "--host", host) == 200
 
 
-def test_h3_plaintext_from_a_caller_without_sidecar_is_refused(mesh: TestMesh) -> None:
+def test_h3_plaintext_from_a_caller_without_sidecar_is_refused(mesh: EchoMesh) -> None:
     mesh.write("h3.yaml", world.allow_http("web-v1", "client", "other"))
     url = f"http://{mesh.pod_address('web-v1')}:8080/"
     assert mesh.status("plain", url) == 0
     assert mesh.status("client", url) == 200
 
 
-def test_h4_a_service_without_sidecar_is_reached_in_plaintext(mesh: TestMesh) -> None:
+def test_h4_a_service_without_sidecar_is_reached_in_plaintext(mesh: EchoMesh) -> None:
     assert mesh.names("client", "http://quiet.test/", 3) == {"quiet": 3}
 
 
-def test_a15_probes_keep_working_under_default_deny(mesh: TestMesh) -> None:
+def test_a15_probes_keep_working_under_default_deny(mesh: EchoMesh) -> None:
     """Every pod of this mesh with a readiness probe became ready although no TrafficTarget exists."""
     assert {"web-v1", "web-v2", "lines"} <= mesh.ready_apps()

@@ -67,6 +67,13 @@ class RunningMesh:
             raise Unreachable(f"{self.name} does not run; its log:\n{self.log.read_text()[-3000:]}")
         return AdminClient(socket).get(path)
 
+    def metric(self, name: str) -> dict[str, float]:
+        """One of the control plane's metrics: the value of each label set, as Prometheus writes it."""
+        socket = control_socket(self.name)
+        assert socket is not None
+        lines = [line for line in AdminClient(socket).text("/metrics").splitlines() if line.startswith(name + "{")]
+        return {line[len(name) : line.rindex(" ")]: float(line.rpartition(" ")[2]) for line in lines}
+
     def run(self, pod: str, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command in a pod (`namespace/name`, a prefix of the name is enough), as the app's user."""
         return subprocess.run(
@@ -155,4 +162,4 @@ class RunningMesh:
 
 def unsynced(proxy: Mapping[str, Any]) -> list[str]:
     """The resource types a proxy has not acknowledged yet."""
-    return [kind for kind, state in proxy["types"].items() if state["state"] == "stale"]
+    return [kind for kind, state in proxy["types"].items() if state["state"] in {"stale", "pending"}]
