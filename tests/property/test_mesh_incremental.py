@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from kube.objects import ContainerPort, EndpointSlice, Namespace, Pod, Service
 from kube.problem import Ref
 from mesh.build import Builder
-from mesh.model import HttpRule, Mesh, Protocol, TcpRule
+from mesh.model import HttpRule, Identity, Mesh, Protocol, TcpRule
 from mesh.settings import Access, MeshSettings
 from mesh_objects import (
+    app,
     deployment,
     enrolled_namespace,
     entry,
     group,
+    http,
     match,
     namespace,
     pod,
@@ -26,20 +28,23 @@ from mesh_objects import (
     slice_of,
     split,
     target,
+    tcp,
     tcp_route,
+    udp,
     udp_route,
 )
-from smi.kinds import HTTPRouteGroup, RuleRef, Subject, TCPRoute, TrafficSplit, TrafficTarget
+from smi.kinds import HttpMatch, HTTPRouteGroup, RuleRef, Subject, TCPRoute, TrafficSplit, TrafficTarget
 from smi.resources import Anything, Resources
 
+KINDS = ("HTTPRouteGroup", "TCPRoute", "UDPRoute", "HTTPRoute")
 NAMES = st.sampled_from(["a", "b", "c"])
-SPACES = st.sampled_from(["shop", "far"])
+SPACES = st.sampled_from(["shop", "shop", "far"])
 PORT_NAMES = st.sampled_from(["http", "tcp", "web", "grpc"])
 NUMBERS = st.sampled_from([80, 81, 8080, 9000])
 RULES = st.lists(
     st.builds(
         RuleRef,
-        kind=st.sampled_from(["HTTPRouteGroup", "TCPRoute", "UDPRoute", "HTTPRoute"]),
+        kind=st.sampled_from(["HTTPRouteGroup", "HTTPRouteGroup", "TCPRoute", "TCPRoute", "UDPRoute", "HTTPRoute"]),
         name=NAMES,
         matches=st.none() | st.lists(NAMES, max_size=2).map(tuple),
     ),
@@ -47,10 +52,10 @@ RULES = st.lists(
 )
 SUBJECTS = st.builds(
     Subject,
-    kind=st.sampled_from(["ServiceAccount", "ServiceAccount", "ServiceAccount", "Group"]),
+    kind=st.sampled_from([*["ServiceAccount"] * 7, "Group"]),
     name=NAMES,
-    namespace=st.sampled_from(["", "", "shop", "far"]),
-    port=st.none() | NUMBERS,
+    namespace=st.sampled_from(["", "", "", "shop", "far"]),
+    port=st.sampled_from([None, None, None, 80, 8080]),
 )
 
 
@@ -96,7 +101,7 @@ def slices(draw: st.DrawFn) -> EndpointSlice:
 
 @st.composite
 def splits(draw: st.DrawFn) -> TrafficSplit:
-    roots = st.sampled_from(["a", "b", "c.shop", "a.far", "missing"])
+    roots = st.sampled_from(["a", "b", "a", "b", "c.shop", "a.far", "missing"])
     backends = draw(st.lists(st.tuples(roots, st.integers(0, 2**33)), max_size=3))
     created = draw(st.sampled_from(["", "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"]))
     return split(draw(NAMES), draw(roots), *backends, matches=draw(RULES), created=created)
@@ -110,7 +115,7 @@ def groups(draw: st.DrawFn) -> HTTPRouteGroup:
 
 @st.composite
 def namespaces(draw: st.DrawFn) -> Namespace:
-    word = draw(st.sampled_from(["enforced", "permissive", "wrong", "enrolled"]))
+    word = draw(st.sampled_from(["enforced", "enrolled", "permissive", "wrong"]))
     name = draw(SPACES)
     return enrolled_namespace(name) if word == "enrolled" else namespace(name, access=word)
 
@@ -118,6 +123,21 @@ def namespaces(draw: st.DrawFn) -> Namespace:
 TARGETS: st.SearchStrategy[TrafficTarget] = st.builds(
     target, NAMES, SUBJECTS, st.lists(SUBJECTS, max_size=2), RULES, space=SPACES
 )
+AIMED_RULES = st.lists(
+    st.sampled_from(
+        [
+            *[http("a"), http("b", "a"), tcp("a"), tcp("b")] * 4,
+            *[http("missing"), http("a", "missing"), tcp("missing"), udp("c")],
+            RuleRef(kind="HTTPRoute", name="a"),
+        ]
+    ),
+    min_size=1,
+    max_size=3,
+)
+AIMED: st.SearchStrategy[TrafficTarget] = st.builds(
+    target, NAMES, NAMES, st.lists(NAMES, min_size=1, max_size=2) | st.lists(SUBJECTS, max_size=2), AIMED_RULES
+)
+"""TrafficTargets that mostly grant something."""
 TCP_ROUTES: st.SearchStrategy[TCPRoute] = st.builds(
     lambda name, numbers: tcp_route(name, *numbers), NAMES, st.lists(NUMBERS, max_size=2)
 )
@@ -134,8 +154,27 @@ OBJECTS: st.SearchStrategy[Anything] = st.one_of(
     st.builds(udp_route, NAMES),
     st.builds(deployment, NAMES, account=NAMES, space=SPACES),
 )
-SETTINGS = st.builds(MeshSettings, access=st.sampled_from(Access))
-WORLDS = st.lists(OBJECTS, max_size=25).map(lambda found: {item.ref: item for item in found})
+SETTINGS = st.builds(MeshSettings, access=st.sampled_from([*[Access.ENFORCED] * 4, Access.PERMISSIVE]))
+GOOD: list[Anything] = [
+    *app("a", "10.0.0.1"),
+    *app("b", "10.0.0.2", protocol="web"),
+    *app("c", "10.0.0.3", protocol="tcp"),
+    *[group(name, match("a", f"/{name}"), match("b")) for name in "ab"],
+    *[tcp_route("a"), tcp_route("b", 8080), udp_route("c")],
+]
+"""A world that makes sense, so that what is drawn on top of it meets something."""
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> dict[Ref, Anything]:
+    kept = draw(st.sampled_from([GOOD, GOOD, GOOD[::2], []]))
+    drawn = draw(st.lists(OBJECTS, max_size=12))
+    aimed = draw(st.lists(AIMED, min_size=1, max_size=4)) + draw(st.lists(splits(), max_size=2))
+    first, then = (drawn, kept) if draw(st.booleans()) else (kept, drawn)
+    return {item.ref: item for item in [*first, *then, *aimed]}
+
+
+WORLDS = worlds()
 
 
 @st.composite
@@ -205,20 +244,45 @@ def test_never_more_access_than_a_target_says(world: dict[Ref, Anything], chosen
 
 @settings(deadline=None, max_examples=300)
 @given(WORLDS, SETTINGS)
+def test_a4_a5_rules_are_exactly_what_the_targets_say(world: dict[Ref, Anything], chosen: MeshSettings) -> None:
+    mesh = Builder(chosen).build(Resources(world))
+    targets = {str(item.ref): item for item in world.values() if isinstance(item, TrafficTarget)}
+    for workload in mesh.workloads.values():
+        for inbound in workload.ports:
+            http_rules = {rule.origin: rule.matches for rule in inbound.http_rules}
+            tcp_rules = {rule.origin for rule in inbound.tcp_rules}
+            for name, origin in targets.items():
+                requests, connections = said(world, origin, inbound.port)
+                if inbound.open or not concerns(origin, workload.identity):
+                    requests, connections = None, False
+                if inbound.protocol is Protocol.TCP:
+                    requests = None
+                assert (set(http_rules[name]) if name in http_rules else None) == requests
+                assert (name in tcp_rules) is (connections and not inbound.protocol.is_http)
+
+
+@settings(deadline=None, max_examples=300)
+@given(WORLDS, SETTINGS)
 def test_a5_every_rule_without_matches_stems_from_a_target_of_tcp_routes_only(
     world: dict[Ref, Anything], chosen: MeshSettings
 ) -> None:
     mesh = Builder(chosen).build(Resources(world))
     targets = {str(item.ref): item for item in world.values() if isinstance(item, TrafficTarget)}
-    for workload in mesh.workloads.values():
-        for inbound in workload.ports:
-            assert not (inbound.protocol is Protocol.TCP and inbound.http_rules)
-            assert not (inbound.protocol.is_http and inbound.tcp_rules)
-            for rule in inbound.http_rules:
-                if not rule.matches:
-                    assert {item.kind for item in targets[rule.origin].rules} - {"UDPRoute"} == {"TCPRoute"}
-            for tcp_rule in inbound.tcp_rules:
-                assert covered(world, targets[tcp_rule.origin], inbound.port)
+    rules = [rule for workload in mesh.workloads.values() for port in workload.ports for rule in port.http_rules]
+    for rule in rules:
+        if not rule.matches:
+            assert {item.kind for item in targets[rule.origin].rules} - {"UDPRoute"} == {"TCPRoute"}
+
+
+@settings(deadline=None, max_examples=150)
+@given(WORLDS, SETTINGS)
+def test_t8_only_a_split_without_matches_takes_all_requests(world: dict[Ref, Anything], chosen: MeshSettings) -> None:
+    mesh = Builder(chosen).build(Resources(world))
+    found = {str(item.ref): item for item in world.values() if isinstance(item, TrafficSplit)}
+    for destination in mesh.destinations.values():
+        last = destination.routes[-1]
+        if last.origin in found and destination.protocol is not Protocol.TCP:
+            assert not found[last.origin].matches
 
 
 @settings(deadline=None, max_examples=150)
@@ -241,12 +305,35 @@ def test_what_the_model_refers_to_is_there(world: dict[Ref, Anything], chosen: M
         assert scope.pods <= set(mesh.pods)
 
 
-def covered(world: dict[Ref, Anything], origin: TrafficTarget, number: int) -> bool:
-    """Whether some TCPRoute of a target is about this port."""
-    named = [
-        world.get(Ref("TCPRoute", origin.namespace, rule.name)) for rule in origin.rules if rule.kind == "TCPRoute"
-    ]
-    return any(isinstance(item, TCPRoute) and (not item.ports or number in item.ports) for item in named)
+def said(world: dict[Ref, Anything], origin: TrafficTarget, number: int) -> tuple[set[HttpMatch] | None, bool]:
+    """The requests a target allows on a port (None: none at all, empty: every one), and whether other connections.
+
+    Written from rules A4 to A8, F2 and V7, and on purpose not the way the mesh does it.
+    """
+    found = {kind: [rule for rule in origin.rules if rule.kind == kind] for kind in KINDS}
+    routes = [world.get(Ref("TCPRoute", origin.namespace, rule.name)) for rule in found["TCPRoute"]]
+    ports = [set(route.ports) or {number} for route in routes if isinstance(route, TCPRoute)]
+    on_port = number in set().union(*ports) if found["TCPRoute"] else True
+    if not on_port or origin.destination.port not in {None, number}:
+        return None, False
+    if found["HTTPRouteGroup"] or not found["TCPRoute"]:
+        allowed = {item for rule in found["HTTPRouteGroup"] for item in chosen_matches(world, origin, rule)}
+        return allowed or None, False
+    return None if found["HTTPRoute"] else set(), True
+
+
+def chosen_matches(world: dict[Ref, Anything], origin: TrafficTarget, rule: RuleRef) -> list[HttpMatch]:
+    named = world.get(Ref("HTTPRouteGroup", origin.namespace, rule.name))
+    matches = named.matches if isinstance(named, HTTPRouteGroup) else ()
+    return [item for item in matches if not rule.matches or item.name in rule.matches]
+
+
+def concerns(origin: TrafficTarget, identity: Identity) -> bool:
+    """Whether a target is well-formed and about this identity."""
+    to = origin.destination
+    right_kind = to.kind == "ServiceAccount" and to.name == identity.service_account
+    here = to.namespace in {"", origin.namespace} and origin.namespace == identity.namespace
+    return right_kind and here and bool(sources(origin))
 
 
 def sources(origin: TrafficTarget) -> set[str]:
