@@ -16,7 +16,7 @@ from controlplane.demo.splits import set_weights
 
 TIMES = 5
 GRANT_FILE = "access/catalog.yaml"
-LOAD_SECONDS = 4.0
+LOAD_SECONDS = 3.0
 WORKERS = 4
 CHANGE_EVERY = 0.2
 CHANGES = ((100, 0), (0, 100), (50, 50), (1, 99))

@@ -16,6 +16,7 @@ import sys
 import time
 from typing import Any
 
+ETH_P_ALL = 0x0003
 ETH_P_IP = 0x0800
 TCP = 6
 TIMEOUT = 3.0
@@ -47,13 +48,16 @@ def capture(interface: str) -> dict[str, str]:
     Needs CAP_NET_RAW. Prints a line when it begins to listen.
     """
     flows: dict[str, dict[int, bytes]] = {}
-    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP)) as wire:
-        wire.bind((interface, ETH_P_IP))
+    # Packets that leave are shown to those only who ask for every protocol (packet(7)).
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as wire:
+        wire.bind((interface, ETH_P_ALL))
         print(READY, flush=True)
         while True:
             readable, _, _ = select.select([wire, sys.stdin], [], [])
             if wire in readable:
-                _take(wire.recv(65535), flows)
+                packet, sender = wire.recvfrom(65535)
+                if sender[1] == ETH_P_IP:
+                    _take(packet, flows)
             elif sys.stdin in readable:
                 break
     return {name: base64.b64encode(_in_order(flow)).decode() for name, flow in flows.items()}

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -61,10 +62,12 @@ def run_demo(*, as_json: bool) -> bool:
 
 def _proved(key: str, proof: Proof, shop: Shop) -> Claim:
     """A proof that can't be carried through is a claim that failed; the others are still tried."""
+    began = time.monotonic()
     try:
-        return proof(shop)
+        claim = proof(shop)
     except ShopError as error:
-        return Claim(key, (proof.__doc__ or key).strip().removeprefix(f"({key}) "), False, str(error))
+        claim = Claim(key, (proof.__doc__ or key).strip().removeprefix(f"({key}) "), False, str(error))
+    return replace(claim, measured={**claim.measured, "seconds": round(time.monotonic() - began, 1)})
 
 
 def _line(claim: Claim) -> Text:

@@ -23,7 +23,7 @@ from controlplane.client import AdminClient, Unreachable
 from local.executables import executable
 from local.state import StateError, command_in_pod, control_socket, down, pods
 
-WEFT = (sys.executable, "-m", "controlplane.cli.main")
+WEFT = (sys.executable, "-P", "-m", "controlplane.cli.main")
 APP = ("python3", "-m", "weft_shop")
 OBSERVER = ("python3", "-m", "controlplane.demo.observer")
 NAMESPACE = "shop"
@@ -80,12 +80,13 @@ class Shop:
 
     def apply(self, part: str) -> None:
         """Put a part of the example (`access`, `canary`, `ab`) into force, and wait until every sidecar has it."""
-        shutil.copytree(manifests_folder() / part, self.folder / part, dirs_exist_ok=True)
+        for file in sorted((manifests_folder() / part).glob("*.yaml")):
+            self.write_text(f"{part}/{file.name}", file.read_text())
         self.settle()
 
     def write(self, file: str, objects: Sequence[Manifest]) -> int:
         """Write a manifest, whole at once; the moment before, in nanoseconds of CLOCK_MONOTONIC."""
-        return self.write_text(file, "\n---\n".join(json.dumps(item, indent=1) for item in objects))
+        return self.write_text(file, "---\n".join(f"{json.dumps(item, indent=1)}\n" for item in objects))
 
     def write_text(self, file: str, text: str) -> int:
         """Write a file of manifests, whole at once; the moment before, as `write` returns it."""

@@ -31,9 +31,9 @@ def the_wire_is_sealed(shop: Shop) -> Claim:
     knocks = _knock(shop)
     findings = {
         "TLS 1.3 on the wire": seen["offered"] == ["0x304"] and seen["chosen"] == "0x304",
-        "nothing readable on the wire": seen["flows"] > 0 and seen["all_tls"] and not seen["marker_seen"],
-        "the catalog's sidecar proves the catalog's identity": knocks["server_ids"] == [SERVER_ID],
-        "the storefront's sidecar proves the storefront's": seen["caller"] == f"URI={CALLER_ID}",
+        "nothing readable on the wire": seen["flows"] == 4 and seen["all_tls"] and not seen["marker_seen"],
+        "the catalog's sidecar shows the catalog's identity": knocks["server_ids"] == [SERVER_ID],
+        "the storefront's sidecar has proved the storefront's": seen["proved"] == {"By": SERVER_ID, "URI": CALLER_ID},
         "plaintext is refused": knocks["plaintext"]["answer"] == "",
         "a caller without a certificate is refused": bool(knocks["without_certificate"]["refusal"]),
         "TLS 1.2 is refused": knocks["older"]["version"] is None,
@@ -53,20 +53,26 @@ def _listen(shop: Shop) -> dict[str, Any]:
     call = shop.ask("storefront", f"http://catalog-v1/?{MARKER}", "-H", f"x-marker={MARKER}")
     shop.finish(shop.start("catalog-v1", "talk", INVENTORY))
     flows = {name: base64.b64decode(carried) for name, carried in shop.finish(listening).items()}
-    catalog = {name: carried for name, carried in flows.items() if _touches(name, CATALOG_PORT)}
+    called = [carried for name, carried in flows.items() if _touches(name, CATALOG_PORT)]
     towards = next((carried for name, carried in flows.items() if name.endswith(f":{INVENTORY_PORT}")), b"")
     back = next((carried for name, carried in flows.items() if f":{INVENTORY_PORT}>" in name), b"")
-    meshed = [*catalog.values(), towards, back]
+    meshed = [carried for carried in (*called, towards, back) if carried]
     chosen = handshakes.chosen_version(handshakes.records(back) or [])
     return {
-        "flows": len(catalog),
+        "flows": len(meshed),
         "bytes": sum(map(len, meshed)),
         "all_tls": all(handshakes.records(carried) is not None for carried in meshed),
         "marker_seen": any(MARKER.encode() in carried for carried in flows.values()),
         "offered": [hex(version) for version in handshakes.offered_versions(handshakes.records(towards) or [])],
         "chosen": None if chosen is None else hex(chosen),
-        "caller": (call["last"] or {}).get("caller") if isinstance(call["last"], dict) else None,
+        "proved": _proved(call["last"]["caller"]) if isinstance(call["last"], dict) else {},
     }
+
+
+def _proved(caller: str) -> dict[str, str]:
+    """The identities in what the server's sidecar told its app: `By` its own, `URI` the caller's (Envoy's XFCC)."""
+    pairs = dict(part.partition("=")[::2] for part in caller.split(";"))
+    return {key: pairs.get(key, "") for key in ("By", "URI")}
 
 
 def _knock(shop: Shop) -> dict[str, Any]:
