@@ -11,7 +11,9 @@ import structlog
 def configure(level: str = "info", *, json: bool | None = None) -> None:
     """Send structlog to standard error. `json` None decides by whether that is a terminal."""
     as_json = not sys.stderr.isatty() if json is None else json
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    # Plain tracebacks: structlog's rich ones print local variables, and those may hold keys and tokens.
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderer = structlog.processors.JSONRenderer() if as_json else console
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

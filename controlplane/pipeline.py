@@ -7,19 +7,31 @@ failure is counted, logged and shown, and the next change is tried as if nothing
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Protocol
 
 import structlog
 
 from controlplane.status import Status
 from kube.problem import Problem
 from mesh.build import Builder
+from mesh.model import Identity
 from smi.resources import Resources
 from sources.store import Store
 from xds.cache import Cache
 from xds.translate.world import Translator
 
 log = structlog.get_logger(__name__)
+
+
+class Issuing(Protocol):
+    """What a round needs of the certificate authority."""
+
+    def bundle_pem(self) -> bytes:
+        """The certificates a peer's leaf must chain to."""
+
+    def forget(self, identities: Iterable[Identity]) -> None:
+        """Stop renewing the leaves of identities that no workload has any more."""
 
 
 class Pipeline:
@@ -32,14 +44,14 @@ class Pipeline:
         translator: Translator,
         cache: Cache,
         status: Status,
-        bundle: Callable[[], bytes],
+        authority: Issuing,
     ) -> None:
         self._store = store
         self._builder = builder
         self._translator = translator
         self._cache = cache
         self._status = status
-        self._bundle = bundle
+        self._authority = authority
 
     async def run(self) -> None:
         """Serve rounds until cancelled. Idle, it acts at once; busy, changes gather in the store meanwhile."""
@@ -51,7 +63,7 @@ class Pipeline:
         started = time.perf_counter()
         try:
             mesh = self._builder.build(resources)
-            world = self._translator.translate(mesh, self._bundle().decode())
+            world = self._translator.translate(mesh, self._authority.bundle_pem().decode())
             self._cache.publish(world)
         except Exception as error:
             self._status.failures += 1
@@ -61,6 +73,7 @@ class Pipeline:
         self._status.rounds += 1
         self._status.failure = ""
         self._status.seconds = time.perf_counter() - started
+        self._authority.forget(self._status.mesh.scopes.keys() - mesh.scopes.keys())
         self._status.mesh, self._status.world = mesh, world
         self._report((*resources.problems, *mesh.problems))
 

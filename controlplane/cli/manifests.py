@@ -110,8 +110,10 @@ def inject(
     filename: options.Filenames,
     everything: Annotated[bool, typer.Option("--all", help="Also what no label enrols.")] = False,
 ) -> None:
-    """Print the manifests with the sidecar in every pod that is enrolled; everything else as it was."""
+    """Print the manifests with the sidecar in every enrolled pod; the rest as it was. Exit 1 if one was refused."""
     documents, notes = inject_documents(filename, InjectorSettings(), everything=everything)
     yaml.safe_dump_all(documents, sys.stdout, sort_keys=False, width=120)
     for note in notes:
         print(note, file=sys.stderr)
+    if any(isinstance(note, Problem) for note in notes):
+        raise typer.Exit(1)

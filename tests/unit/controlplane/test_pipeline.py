@@ -1,0 +1,66 @@
+"""Fail static: a failure of ours leaves the last good configuration in force, and the next change is tried anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import world
+from controlplane.pipeline import Pipeline
+from controlplane.status import Status
+from local.plan import planned
+from mesh.build import Builder
+from mesh.model import Mesh, PodId
+from mesh.settings import MeshSettings
+from smi.resources import Resources
+from sources.folder import FolderSource
+from sources.store import Store
+from xds.cache import Cache
+from xds.snapshot import World
+from xds.translate.settings import TranslateSettings
+from xds.translate.world import Translator
+
+
+class BrittleTranslator(Translator):
+    """Fails as a bug of ours would, while `broken`."""
+
+    broken = False
+
+    def translate(self, mesh: Mesh, bundle: str) -> World:
+        if self.broken:
+            raise RuntimeError("a bug of ours")
+        return super().translate(mesh, bundle)
+
+
+def resources(folder: Path, *texts: str) -> Resources:
+    for number, text in enumerate((world.base(), *texts)):
+        (folder / f"{number}.yaml").write_text(text)
+    return planned(FolderSource([folder]).read())
+
+
+def test_the_last_good_configuration_stays_when_a_round_fails(tmp_path: Path) -> None:
+    cache, status, translator = Cache(), Status(), BrittleTranslator(TranslateSettings())
+    pipeline = Pipeline(Store(), Builder(MeshSettings()), translator, cache, status, lambda: b"bundle")
+    pipeline.round(resources(tmp_path))
+    (client,) = [pod for pod in status.world.proxies if pod.name.startswith("client")]
+    before = cache.view(client)
+    assert before is not None
+
+    translator.broken = True
+    pipeline.round(resources(tmp_path, world.allow_http("web-v1", "client")))
+    assert cache.view(client) is before
+    assert (status.ready, status.failures, status.failure) == (True, 1, "RuntimeError: a bug of ours")
+
+    translator.broken = False
+    pipeline.round(resources(tmp_path, world.allow_http("web-v1", "client")))
+    assert cache.view(client) is not before
+    assert (status.failures, status.failure) == (1, "")
+
+
+def test_problems_of_reading_and_of_meaning_are_shown_together(tmp_path: Path) -> None:
+    status = Status()
+    pipeline = Pipeline(
+        Store(), Builder(MeshSettings()), Translator(TranslateSettings()), Cache(), status, lambda: b"bundle"
+    )
+    pipeline.round(resources(tmp_path, "kind: [", world.split("s", "nowhere", {"web-v1": 1})))
+    assert {problem.rule for problem in status.problems} >= {"decode", "T1"}
+    assert PodId("test", "client") not in status.world.proxies
