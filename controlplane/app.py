@@ -87,9 +87,7 @@ def control_plane(settings: ControlPlaneSettings) -> ControlPlane:
     )
     registry = CollectorRegistry()
     registry.register(ControlPlaneCollector(status, server))
-    pipeline = Pipeline(
-        store, Builder(settings.mesh), Translator(TranslateSettings()), cache, status, authority.bundle_pem
-    )
+    pipeline = Pipeline(store, Builder(settings.mesh), Translator(TranslateSettings()), cache, status, authority)
     return ControlPlane(
         settings=settings,
         source=FolderSource(settings.paths, settings.overlay),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import world
@@ -9,7 +10,7 @@ from controlplane.pipeline import Pipeline
 from controlplane.status import Status
 from local.plan import planned
 from mesh.build import Builder
-from mesh.model import Mesh, PodId
+from mesh.model import Identity, Mesh, PodId
 from mesh.settings import MeshSettings
 from smi.resources import Resources
 from sources.folder import FolderSource
@@ -18,6 +19,19 @@ from xds.cache import Cache
 from xds.snapshot import World
 from xds.translate.settings import TranslateSettings
 from xds.translate.world import Translator
+
+
+class Issued:
+    """A certificate authority as far as a round needs one; remembers whom it was told to forget."""
+
+    def __init__(self) -> None:
+        self.forgotten: set[Identity] = set()
+
+    def bundle_pem(self) -> bytes:
+        return b"bundle"
+
+    def forget(self, identities: Iterable[Identity]) -> None:
+        self.forgotten.update(identities)
 
 
 class BrittleTranslator(Translator):
@@ -39,7 +53,7 @@ def resources(folder: Path, *texts: str) -> Resources:
 
 def test_the_last_good_configuration_stays_when_a_round_fails(tmp_path: Path) -> None:
     cache, status, translator = Cache(), Status(), BrittleTranslator(TranslateSettings())
-    pipeline = Pipeline(Store(), Builder(MeshSettings()), translator, cache, status, lambda: b"bundle")
+    pipeline = Pipeline(Store(), Builder(MeshSettings()), translator, cache, status, Issued())
     pipeline.round(resources(tmp_path))
     (client,) = [pod for pod in status.world.proxies if pod.name.startswith("client")]
     before = cache.view(client)
@@ -58,9 +72,16 @@ def test_the_last_good_configuration_stays_when_a_round_fails(tmp_path: Path) ->
 
 def test_problems_of_reading_and_of_meaning_are_shown_together(tmp_path: Path) -> None:
     status = Status()
-    pipeline = Pipeline(
-        Store(), Builder(MeshSettings()), Translator(TranslateSettings()), Cache(), status, lambda: b"bundle"
-    )
+    pipeline = Pipeline(Store(), Builder(MeshSettings()), Translator(TranslateSettings()), Cache(), status, Issued())
     pipeline.round(resources(tmp_path, "kind: [", world.split("s", "nowhere", {"web-v1": 1})))
     assert {problem.rule for problem in status.problems} >= {"decode", "T1"}
     assert PodId("test", "client") not in status.world.proxies
+
+
+def test_leaves_of_identities_that_are_gone_are_not_renewed_any_more(tmp_path: Path) -> None:
+    authority = Issued()
+    pipeline = Pipeline(Store(), Builder(MeshSettings()), Translator(TranslateSettings()), Cache(), Status(), authority)
+    pipeline.round(resources(tmp_path))
+    assert authority.forgotten == set()
+    pipeline.round(Resources())
+    assert {identity.service_account for identity in authority.forgotten} >= {"client", "web-v1"}
