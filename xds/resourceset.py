@@ -74,9 +74,11 @@ class ResourceSet:
             self._subsets = WeakValueDictionary()
         subset = self._subsets.get(names)
         if subset is None:
-            subset = ResourceSet(self.type_url, {name: self.named[name] for name in names if name in self.named}, self)
-            self._subsets[names] = subset
+            subset = self._subsets[names] = self if self.named.keys() <= names else self._subset(names)
         return subset
+
+    def _subset(self, names: frozenset[str]) -> ResourceSet:
+        return ResourceSet(self.type_url, {name: self.named[name] for name in names if name in self.named}, self)
 
     def differing(self, older: ResourceSet) -> tuple[str, ...]:
         """Names that are new, changed or gone since the older set."""

@@ -237,6 +237,10 @@ async def _read(requests: AsyncIterator[bytes], session: Session) -> None:
     try:
         async for data in requests:
             session.on_request(data)
+    except Exception:
+        # Our own failure costs this stream alone; the proxy keeps what it has and comes back.
+        log.exception("request failed", node=session.node)
+        session.end(Ending("INTERNAL", "this control plane failed on the request"))
     finally:
         session.end(Ending("OK", "the client has left"))
 
