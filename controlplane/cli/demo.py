@@ -9,6 +9,6 @@ from controlplane.demo.run import run_demo
 
 
 def demo(as_json: options.AsJson = False) -> None:
-    """Start the example shop, prove nine claims with real requests, and clean up. Exit 1 if a claim fails."""
+    """Start the example shop, prove its claims with real requests, and clean up. Exit 1 if a claim fails."""
     if not run_demo(as_json=as_json):
         raise typer.Exit(1)
