@@ -7,11 +7,11 @@ requests and equal responses are the same object for every stream.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from xds.pb import DeltaDiscoveryRequest, DiscoveryRequest
-from xds.resource import Resource
+from xds.resource import SECRET, Resource
 from xds.resourceset import NO_NAMES, NOTHING, ResourceSet
 
 REMEMBERED_REQUESTS: Final = 512
@@ -69,7 +69,7 @@ class Response:
     type_url: str
     version: str
     serial: int
-    data: bytes
+    data: bytes = field(repr=False)  # may hold private keys
     names: tuple[str, ...]
     gone: tuple[str, ...] = ()
 
@@ -127,6 +127,8 @@ class Assembler:
         return response if response is not None and response.serial > after else None
 
     def _keep(self, key: tuple[object, ...], response: Response) -> Response:
+        if response.type_url == SECRET:
+            return response  # keys are kept no longer than the plan they belong to
         if len(self._recent) >= REMEMBERED_RESPONSES:
             self._recent.clear()
         self._recent[key] = response
