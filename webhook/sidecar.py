@@ -132,9 +132,14 @@ _ENVIRONMENT: Final = {
     "SERVICE_ACCOUNT": "spec.serviceAccountName",
 }
 
+# Envoy does not speak HTTP/1.0.
 _ADMIN: Final = f"""\
 ask() {{
-  (exec 3<>/dev/tcp/127.0.0.1/{ports.ADMIN} && printf '%s %s HTTP/1.0\\r\\n\\r\\n' "$1" "$2" >&3 && cat <&3) 2>/dev/null
+  (
+    exec 3<>/dev/tcp/127.0.0.1/{ports.ADMIN} || exit 1
+    printf '%s %s HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' "$1" "$2" >&3
+    cat <&3
+  ) 2>/dev/null
 }}
 """
 
