@@ -25,7 +25,7 @@ from mesh.remember import Remembered, RememberedMap
 from mesh.routes import Planning, RootInput, Routing, root_inputs, route
 from mesh.rules import Guarded, RoleInput, guard
 from mesh.scopes import Acquaintance, Opening, Reach, ScopeInput, Surroundings, reaches, scope, scope_inputs, survey
-from mesh.services import MeshService, meshed_addresses, read_service
+from mesh.services import MeshService, meshed_addresses, read_service, uncontested
 from mesh.settings import Access, MeshSettings
 from mesh.splits import Split, SplitInput, read_split, rootless
 from mesh.targets import Decision, Grant, TargetInput, decide
@@ -44,6 +44,7 @@ class Builder:
         self._settings = settings
         self._inventory = Inventory()
         self._services = RememberedMap[Key, Service, MeshService](read_service)
+        self._uncontested = Remembered(uncontested)
         self._services_within = Remembered(collect.services_within)
         self._modes = RememberedMap[str, Annotated, Modes](namespace_modes)
         self._populations = RememberedMap[str, Census, Population](populate)
@@ -109,7 +110,8 @@ class Builder:
 
     def _read_services(self) -> Services:
         items = self._inventory.of(Service).items
-        return self._services({(item.metadata.namespace, item.metadata.name): item for item in items})
+        services = self._services({(item.metadata.namespace, item.metadata.name): item for item in items})
+        return self._uncontested(services)
 
     def _read_modes(self) -> Mapping[str, Modes]:
         """The modes of every namespace that something lives in, whether or not its object is there."""

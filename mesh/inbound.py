@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from kube.enrolment import SIDECAR_CONTAINERS, SIDECAR_PORTS
 from kube.objects import ContainerPort, PodSpec
-from kube.problem import Problem, Severity
+from kube.problem import Problem, Ref, Severity
 from mesh.model import Protocol
 from mesh.modes import PodModes
 from mesh.protocols import named_protocol
@@ -46,6 +46,13 @@ def listens_on(spec: PodSpec) -> tuple[ContainerPort, ...]:
         for port in container.ports
         if port.protocol == "TCP" and 0 < port.container_port < 65536
     )
+
+
+def taken_ports(pod: Ref, listening: Iterable[ContainerPort]) -> tuple[Problem, ...]:
+    """What is wrong with an app that declares one of the sidecar's own ports."""
+    taken = [port.container_port for port in listening if port.container_port in SIDECAR_PORTS]
+    message = "Port {} is the sidecar's own, so the app can't listen on it; no traffic is let in there."
+    return tuple(Problem(pod, "spec.containers", message.format(number), "ports") for number in taken)
 
 
 def ports_of(

@@ -5,8 +5,8 @@ Rule: one Service object alone decides all of it, and what Envoy would refuse is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from kube.objects import Service
@@ -69,6 +69,12 @@ def read_service(service: Service) -> MeshService:
     )
 
 
+def uncontested(services: Mapping[tuple[str, str], MeshService]) -> Mapping[tuple[str, str], MeshService]:
+    """The same Services, but an address and port of two belongs to the first by name: Envoy takes it only once (F6)."""
+    owners: dict[tuple[str, int], ServiceId] = {}
+    return {key: _without(service, _contested(service, owners)) for key, service in services.items()}
+
+
 def meshed_addresses(services: Iterable[MeshService]) -> tuple[MeshedAddress, ...]:
     """Every address and port of these Services, sorted (rule A16)."""
     found = [
@@ -98,6 +104,28 @@ def _addresses(service: Service) -> tuple[tuple[str, ...], list[Problem]]:
         if not is_address(text)
     ]
     return tuple(dict.fromkeys(text for text in written if is_address(text))), problems
+
+
+def _contested(service: MeshService, owners: dict[tuple[str, int], ServiceId]) -> dict[str, ServiceId]:
+    """The addresses of a Service that another one has with the same port. Notes down the Service as their owner."""
+    contested = {}
+    for address in service.addresses:
+        for port in service.ports:
+            owner = owners.setdefault((address, port.id.port), service.id)
+            if owner != service.id:
+                contested[address] = owner
+    return contested
+
+
+def _without(service: MeshService, contested: Mapping[str, ServiceId]) -> MeshService:
+    if not contested:
+        return service
+    problems = tuple(
+        Problem(service.ref, "spec.clusterIPs", f"{address} belongs to Service {owner} already; it is left out.", "F6")
+        for address, owner in contested.items()
+    )
+    addresses = tuple(address for address in service.addresses if address not in contested)
+    return replace(service, addresses=addresses, problems=(*service.problems, *problems))
 
 
 def _ports(service: ServiceId, written: Service) -> tuple[tuple[MeshPort, ...], list[Problem]]:

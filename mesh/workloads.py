@@ -14,7 +14,7 @@ from hashlib import blake2b
 from kube.enrolment import enrolled, injected
 from kube.objects import Deployment, Pod, PodTemplate, StatefulSet
 from kube.problem import Problem
-from mesh.inbound import RolePort, listens_on, ports_of
+from mesh.inbound import RolePort, listens_on, ports_of, taken_ports
 from mesh.model import Identity, PodDestination, PodId
 from mesh.modes import Modes, PodModes, pod_modes
 from mesh.services import MeshService, is_address
@@ -142,6 +142,7 @@ def _roles(
         problems |= dict.fromkeys(modes.problems)
         services = behind.get(name, [])
         listening = listens_on(pod.spec)
+        problems |= dict.fromkeys(taken_ports(pod.ref, listening))
         alike = (
             identities[name],
             modes.mtls,

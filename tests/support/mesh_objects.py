@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from zlib import crc32
 
 from kube.enrolment import INJECT, INJECTED
 from kube.objects import (
@@ -76,11 +77,13 @@ def port(number: int = 80, name: str = "http", target: int | str = 8080, app: st
 
 
 def service(
-    name: str, *ports: ServicePort, space: str = SHOP, ip: str = "10.96.0.1", selector: Mapping[str, str] | None = None
+    name: str, *ports: ServicePort, space: str = SHOP, ip: str | None = None, selector: Mapping[str, str] | None = None
 ) -> Service:
-    """Selects `app: <name>` unless told otherwise; has port 80 to 8080, HTTP, unless told otherwise."""
+    """Selects `app: <name>`, has port 80 to 8080, HTTP, and an address of its own, unless told otherwise."""
     chosen = {"app": name} if selector is None else dict(selector)
-    spec = ServiceSpec(selector=chosen, ports=ports or (port(),), cluster_ip=ip)
+    number = crc32(f"{space}/{name}".encode())
+    address = f"10.97.{number >> 8 & 255}.{number & 255}" if ip is None else ip
+    spec = ServiceSpec(selector=chosen, ports=ports or (port(),), cluster_ip=address)
     return Service(Meta(name=name, namespace=space), "Service", "v1", spec)
 
 

@@ -97,6 +97,17 @@ def test_f6_a_service_with_a_bad_address_or_port_keeps_its_other_parts() -> None
     assert [problem.field for problem in problems(mesh, "F6")] == ["spec.clusterIPs", "spec.ports[1]", "spec.ports[2]"]
 
 
+def test_f6_an_address_and_port_of_two_services_belongs_to_the_first() -> None:
+    mesh = build([service(name, port(number), ip="10.96.0.1") for name, number in [("a", 80), ("b", 80), ("c", 81)]])
+    assert [bool(mesh.destinations[port_id(*key)].addresses) for key in [("a", 80), ("b", 80), ("c", 81)]] == [
+        True,
+        False,
+        True,
+    ]
+    [problem] = problems(mesh, "F6")
+    assert (problem.object.name, problem.field) == ("b", "spec.clusterIPs")
+
+
 def test_udp_ports_are_not_proxied() -> None:
     dns = service("web", replace(port(53, "dns"), protocol="UDP"), replace(port(53, "dns-tcp"), protocol="TCP"))
     assert list(build(dns).destinations) == [port_id("web", 53)]

@@ -89,6 +89,8 @@ def test_the_sidecars_own_containers_and_ports_are_not_the_apps() -> None:
     sidecar = (Container("weft-proxy", (ContainerPort(15021), ContainerPort(1234))),)
     mesh = build(replace(bare, spec=PodSpec("web", containers, sidecar)))
     assert [item.port for item in workload(mesh, "web-1").ports] == [8080]
+    [problem] = mesh.problems
+    assert "15006" in problem.message
 
 
 def test_the_sidecars_ports_are_those_the_proxy_listens_on() -> None:
