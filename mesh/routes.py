@@ -180,7 +180,7 @@ def _backend_problems(
         if why:
             field = f"spec.backends[{backend.index}].service"
             problems.append(split.problem(field, f"{why}; it is left out and the others share by weight.", "T6"))
-    for port in root.ports:
+    for port in root.ports if split.matches != () else ():
         planned = _route((), split, port, services)
         if planned.reason:
             refusal = "connections are closed" if port.protocol is Protocol.TCP else "requests are answered 503"

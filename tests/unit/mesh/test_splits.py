@@ -194,6 +194,11 @@ def test_t8_matches_that_come_to_nothing_match_nothing(reference: RuleRef, shop:
     assert problems(mesh, "T8")
 
 
+def test_t8_a_split_that_matches_nothing_answers_nothing_with_503() -> None:
+    mesh = build(SHOP, split("s", "web", ("v1", 0), matches=[http("missing")]))
+    assert [problem.rule for problem in mesh.problems] == ["T8"]
+
+
 def test_t8_a_missing_group_beside_a_good_one_takes_nothing_from_it() -> None:
     mesh = build(SHOP, BETA, split("s", "web", ("v1", 1), matches=[http("missing"), http("beta")]))
     assert mesh.destinations[port_id("web")].routes[0].matches == BETA.matches
