@@ -5,6 +5,7 @@ Rule: leaving the context ends everything it started; if the demo itself is kill
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from typing import Any, Self
 import controlplane
 from controlplane.client import AdminClient, Unreachable
 from local.executables import executable
-from local.state import StateError, command_in_pod, control_socket, down, pods
+from local.state import StateError, command_in_pod, control_socket, down, pods, state_folder
 
 WEFT = (sys.executable, "-P", "-m", "controlplane.cli.main")
 APP = ("python3", "-m", "weft_shop")
@@ -210,8 +211,9 @@ class Shop:
         process.wait()
 
     def _last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
-        return " | ".join(lines[-3:]) or "nothing"
+        logs = (self.log, state_folder(self._name) / "logs" / "control-plane.log")
+        lines = [log.read_text(errors="replace").strip().splitlines()[-2:] for log in logs if log.exists()]
+        return " | ".join(itertools.chain.from_iterable(lines)) or "nothing"
 
 
 def traffic_split(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,8 @@ from controlplane.cli.main import COMMANDS
 from controlplane.demo.run import PROOFS
 
 ROOT = Path(__file__).parents[3]
-DOCUMENTS = sorted(
-    ROOT / name
-    for name in subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    ).stdout.split()
-)  # fmt: skip
+FOLDERS = ("changelog.d", "deploy", "docs", "examples")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 RULE = re.compile(r"\b([TAFH]\d{1,2})\b")
 
