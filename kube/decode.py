@@ -65,9 +65,10 @@ def ref_of(raw: RawDocument) -> Ref:
     """How Problems name a raw document, with what it says of itself."""
     metadata = raw.get("metadata")
     known = metadata if isinstance(metadata, dict) else {}
-    kind, name = raw.get("kind"), known.get("name")
-    namespace = None if kind in CLUSTER_SCOPED else known.get("namespace")
-    return Ref(*(text if isinstance(text, str) else "" for text in (kind, namespace, name)))
+    kind, namespace, name = (
+        text if isinstance(text, str) else "" for text in (raw.get("kind"), known.get("namespace"), known.get("name"))
+    )
+    return Ref(kind, "" if kind in CLUSTER_SCOPED else namespace, name)
 
 
 def name_faults(raw: RawDocument) -> Iterator[tuple[str, str]]:
@@ -136,14 +137,14 @@ def _name_fault(field: str, value: object, check: Callable[[str], str]) -> Itera
 
 def _convert(raw: RawDocument, kind: type[Object]) -> Object | tuple[str, str]:
     """The object, or its first faulty field and the fault. A null means the field is not there, as in Kubernetes."""
-    for document in (raw, _without_nulls(raw)):
-        try:
-            return msgspec.convert(document, kind)
-        except msgspec.ValidationError as error:
-            fault = _fault(str(error), document)
-        except RecursionError:
-            return "", "is nested too deeply"
-    return fault
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError:
+        document = _without_nulls(raw)
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        return _fault(str(error), document)
 
 
 def _without_nulls(value: Any) -> Any:

@@ -54,7 +54,9 @@ def read(raw: RawDocument, locate: Locate = nowhere) -> Read:
     if not isinstance(api_version, str) or not isinstance(kind, str) or not api_version or not kind:
         field = "kind" if isinstance(api_version, str) and api_version else "apiVersion"
         message = f"{field} is missing or no text, so this is no Kubernetes object; it is left out."
-        return Read(None, None, (Problem(ref_of(raw), field, message, "decode", origin=locate("")),))
+        ref = ref_of(raw)
+        unnamed = Ref(ref.kind or "Object", ref.namespace, ref.name)
+        return Read(None, None, (Problem(unnamed, field, message, "decode", origin=locate("")),))
     if (api_version, kind) in kubernetes.KINDS:
         decoded = kubernetes.decode(raw, locate)
         return Read(decoded.object, ref_of(raw), decoded.problems)

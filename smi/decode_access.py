@@ -16,6 +16,8 @@ from smi.reading import Part, Reading
 VERSIONS: Final = ("v1alpha1", "v1alpha2", "v1alpha3")
 
 _NOTHING: Final = "nothing is granted"
+_NO_SOURCE: Final = "this source is granted nothing"
+_NO_RULE: Final = "nothing is granted through this rule"
 _SUBJECT: Final = ("kind", "name", "namespace", "apiGroup", "group")
 
 
@@ -33,8 +35,8 @@ def read_target(reading: Reading) -> TrafficTarget | None:
     known = ("destination", "sources", rules)
     body.ignore_others(("apiVersion", "kind", "metadata", "status", *known) if old else known)
     destination = _destination(body)
-    sources = tuple(source for part in body.parts("sources", "F1") if (source := _source(part)))
-    references = tuple(_reference(part) for part in body.parts(rules, "F2"))
+    sources = tuple(source for part in body.parts("sources", "F1", _NO_SOURCE) if (source := _source(part)))
+    references = tuple(_reference(part) for part in body.parts(rules, "F2", _NO_RULE))
     if destination is None or not body.sound:
         return None
     return TrafficTarget(**reading.identity(), destination=destination, sources=sources, rules=references)
@@ -57,7 +59,6 @@ def _destination(body: Part) -> Subject | None:
 
 
 def _source(part: Part) -> Subject | None:
-    part.effect = "this source is granted nothing"
     part.only((*_SUBJECT, "port"))
     kind, name, namespace = _names(part)
     if part.get("port") is not None:
@@ -80,7 +81,6 @@ def _names(part: Part) -> tuple[str, str, str]:
 
 def _reference(part: Part) -> RuleRef:
     """A rule. One that can't be read keeps its kind and has no name: it leads nowhere, and it still narrows (F2)."""
-    part.effect = "nothing is granted through this rule"
     part.only(("kind", "name", "matches", "apiGroup"))
     kind, name = part.text("kind", required=True) or "", part.text("name", required=True) or ""
     matches = part.texts("matches")

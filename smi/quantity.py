@@ -50,7 +50,7 @@ def whole(written: object) -> int | str:
         return "must be a whole number, without quotes"
     if written < 0:
         return "is negative, and a weight is not"
-    if written > MAX_WEIGHT:
+    if not written <= MAX_WEIGHT:  # so that NaN ends here too
         return "is too large"
     if written != int(written):
         return "is a fraction; from split v1alpha2 on a weight is a whole number"

@@ -116,7 +116,9 @@ def _shallow(node: Node) -> dict[str, Any]:
 
 def _with_namespace(raw: RawDocument) -> RawDocument:
     """A namespaced object that names no namespace is in `default`, as with kubectl."""
-    metadata = raw.get("metadata")
-    if raw.get("kind") not in CLUSTER_SCOPED and isinstance(metadata, dict) and metadata.get("namespace") in {None, ""}:
-        return {**raw, "metadata": {**metadata, "namespace": "default"}}
-    return raw
+    kind, metadata = raw.get("kind"), raw.get("metadata")
+    if not isinstance(kind, str) or kind in CLUSTER_SCOPED or not isinstance(metadata, dict):
+        return raw
+    if metadata.get("namespace") not in (None, ""):  # what is written there need not be hashable
+        return raw
+    return {**raw, "metadata": {**metadata, "namespace": "default"}}

@@ -57,10 +57,11 @@ def _read(chunk: bytes, line: int) -> Iterator[Node | Fault]:
         yield Fault(line + chunk.count(b"\n", 0, error.start), "is not UTF-8")
     except Unreadable as error:
         yield Fault(error.line, error.message)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        why = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        yield Fault(line + (mark.line if mark else 0), f"is no YAML: {why}")
+    except yaml.reader.ReaderError as error:
+        yield Fault(line + chunk.count(b"\n", 0, error.position), f"is no YAML: {error.reason}")
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        yield Fault(line + (mark.line if mark else 0), f"is no YAML: {error.problem or error.context}")
 
 
 def _character(found: re.Match[str]) -> str:
