@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from pathlib import Path
 
 import msgspec
-from watchfiles import awatch
 
 from kube.problem import Problem
 from local.addresses import PodAddresses
@@ -24,13 +22,18 @@ from local.injection import injector
 from local.manifests import Manifests, read
 from local.overlay import overlay
 from local.pod import PodLife
-from local.process import keep_running, many_users, reap_orphans
+from local.process import answers, keep_running, many_users, reap_orphans
 from local.rollout import Running, next_step
 from local.sandbox import open_bridge
 from local.settings import ClusterSettings, Event
 from local.state import CA, NODE, OBJECTS
 from local.visibility import needed, reopen
 from local.workloads import PodKey, Wanted, wanted_pods
+from proxy import ports
+from sources.watch import Wake, watch
+
+PATIENCE = 5.0
+"""Seconds that pods wait for the control plane at most; then they start without."""
 
 
 class Cluster:
@@ -64,14 +67,10 @@ class Cluster:
         reopened = await reopen(needed(self._settings.paths), self._settings.state / "reopened") if many_users() else {}
         host = Host(self._settings, many_users(), reopened, self._credentials, self._values, self._changed.set)
         self._read()
-        folders = {path for path in self._settings.paths if path.is_dir()}
-        files = set(self._settings.paths) - folders
         async with asyncio.TaskGroup() as tasks:
             owned = [
                 tasks.create_task(reap_orphans(), name="orphans"),
-                tasks.create_task(self._watch(folders, recursive=True), name="folders"),
-                # A file's folder is watched because editors replace files; what is beside and below it is not ours.
-                tasks.create_task(self._watch({path.parent for path in files}, recursive=False), name="files"),
+                tasks.create_task(self._follow(), name="manifests"),
                 tasks.create_task(self._reconcile(host, tasks), name="reconcile"),
                 tasks.create_task(self._control_plane(), name="control plane"),
             ]
@@ -101,22 +100,29 @@ class Cluster:
         self._settings.observe(event)
         self._changed.set()
 
-    async def _watch(self, folders: set[Path], *, recursive: bool) -> None:
-        if folders:
-            async for _ in awatch(*folders, debounce=50, step=10, recursive=recursive, ignore_permission_denied=True):
+    async def _follow(self) -> None:
+        wake = Wake()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(watch(self._settings.paths, wake))
+            while True:
+                await wake.wait(None)
+                wake.clear()
                 self._read()
 
     def _read(self) -> None:
-        manifests = read(self._settings.paths, self._manifests)
-        if manifests == self._manifests:
+        before, self._manifests = self._manifests, read(self._settings.paths, self._manifests)
+        if self._manifests == before:
             return
-        self._manifests = manifests
-        self._wanted = wanted_pods(manifests, self._inject, self._wanted)
+        self._wanted = wanted_pods(self._manifests, self._inject, self._wanted)
         for pod in self._pods.values():
             pod.folder.sources_changed()
         self._changed.set()
 
     async def _reconcile(self, host: Host, tasks: asyncio.TaskGroup) -> None:
+        self._publish()
+        if self._settings.control_plane:
+            # Sidecars that find nobody would try again only after a while.
+            await answers(host.address, ports.XDS, PATIENCE)
         while True:
             await self._changed.wait()
             self._changed.clear()

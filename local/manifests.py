@@ -16,7 +16,7 @@ import msgspec
 from kube.objects import RawDocument, Service
 from kube.problem import Ref
 from local.podspec import without_nulls
-from sources.files import manifest_files
+from sources.files import Signature, manifest_files, signature
 from sources.manifest import MAX_BYTES
 from sources.nodes import Node
 from sources.yaml_documents import Fault, documents
@@ -52,9 +52,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """All documents of all files at one moment."""
+    """All documents of all files at one moment. A file whose signature is the same is not read again."""
 
     files: Mapping[Path, tuple[Document, ...]] = field(default_factory=dict)
+    signatures: Mapping[Path, Signature | None] = field(default_factory=dict, compare=False)
 
     def of(self, *kinds: str) -> list[Document]:
         """The documents of these kinds by namespace and name; where one is written twice, the last file's."""
@@ -82,10 +83,14 @@ class Manifests:
 def read(paths: Sequence[Path], last: Manifests) -> Manifests:
     """Read files and folders; `last` is what was read before."""
     files: dict[Path, tuple[Document, ...]] = {}
-    for file in manifest_files(paths):
+    signatures = {file: signature(file) for file in manifest_files(paths)}
+    for file, now in signatures.items():
+        if now == last.signatures.get(file):
+            files[file] = last.files[file]
+            continue
         found = _documents(file)
         files[file] = last.files.get(file, ()) if found is None else found
-    return Manifests(files)
+    return Manifests(files, signatures)
 
 
 def _documents(file: Path) -> tuple[Document, ...] | None:

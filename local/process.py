@@ -12,6 +12,9 @@ from pathlib import Path
 from local.container import STEADY, pauses
 from local.settings import Event
 
+PATIENCE = 2.0
+"""Seconds a process gets to end when it is asked to."""
+
 
 async def keep_running(command: Sequence[str], log: Path, name: str, tell: Callable[[Event, int], None]) -> None:
     """Run a command for ever: started again when it ends, sooner at first, ended when this is cancelled.
@@ -23,17 +26,41 @@ async def keep_running(command: Sequence[str], log: Path, name: str, tell: Calla
         began = time.monotonic()
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT
-            )
+                *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
         tell(Event(name, "started"), process.pid)
         try:
             code = await process.wait()
         finally:
-            if process.returncode is None:
-                process.terminate()
+            await _ended_within(process, PATIENCE)
         tell(Event(name, "exited", f"exit code {code}, see {log}"), process.pid)
         waits = pauses() if time.monotonic() - began > STEADY else waits
         await asyncio.sleep(next(waits))
+
+
+async def answers(host: str, port: int, within: float) -> bool:
+    """Wait until somebody listens there; no if nobody does in time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection(host, port)
+                    writer.close()
+                    return True
+                await asyncio.sleep(0.02)
+    return False
+
+
+async def _ended_within(process: asyncio.subprocess.Process, seconds: float) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), seconds)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 async def reap_orphans() -> None:
