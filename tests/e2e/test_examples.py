@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from local.state import StateError, command_in_pod, running
+from local.state import command_in_pod, pods, running
 from running_mesh import WEFT
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
@@ -36,7 +36,7 @@ def test_the_demo_proves_every_claim_in_under_a_minute_and_leaves_nothing() -> N
 def test_a_demo_that_is_stopped_takes_its_cluster_with_it(number: signal.Signals) -> None:
     process = subprocess.Popen([*WEFT, "demo"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     name = f"demo-{process.pid}"
-    wait_until(lambda: running(name), "the demo's cluster runs")
+    wait_until(lambda: running(name) and bool(pods(name)), "the demo's cluster has pods")
     process.send_signal(number)
     assert process.wait(30) != 0
     wait_until(lambda: not running(name), "the demo's cluster has ended")
@@ -68,16 +68,15 @@ def up(folder: Path, name: str) -> Iterator[None]:
 
 
 def start_asking(name: str) -> subprocess.Popen[str]:
-    """Ask in the storefront's pod, as soon as there is one, until the answer is 200."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            command, environment = command_in_pod(name, "shop/storefront", ASK_UNTIL_200)
-        except StateError:
-            assert time.monotonic() < deadline, "the storefront never started"
-            time.sleep(0.02)
-        else:
-            return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    """Ask in the storefront's pod, as soon as it is ready, until the answer is 200."""
+    wait_until(lambda: running(name) and storefront_is_ready(name), "the storefront is ready")
+    command, environment = command_in_pod(name, "shop/storefront", ASK_UNTIL_200)
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def storefront_is_ready(name: str) -> bool:
+    """Whether the storefront's pod is."""
+    return any(pod["ready"] for key, pod in pods(name).items() if key.startswith("shop/storefront"))
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
