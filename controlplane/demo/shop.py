@@ -26,7 +26,7 @@ from local.state import StateError, command_in_pod, control_socket, down, pods, 
 
 WEFT = (sys.executable, "-P", "-m", "controlplane.cli.main")
 APP = ("python3", "-m", "weft_shop")
-OBSERVER = ("python3", "-m", "controlplane.demo.observer")
+OBSERVER = ("python3", "-P", "-m", "controlplane.demo.observer")
 NAMESPACE = "shop"
 PATIENCE = 20.0
 """Seconds until something that has to happen counts as never happening."""

@@ -33,8 +33,13 @@ def test_the_demo_proves_every_claim_in_under_a_minute_and_leaves_nothing() -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_a_demo_that_is_stopped_takes_its_cluster_with_it(number: signal.Signals) -> None:
-    process = subprocess.Popen([*WEFT, "demo"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def test_a_demo_that_is_stopped_takes_its_cluster_with_it(number: signal.Signals, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*WEFT, "demo"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     name = f"demo-{process.pid}"
     wait_until(lambda: running(name) and bool(pods(name)), "the demo's cluster has pods")
     process.send_signal(number)

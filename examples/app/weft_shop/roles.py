@@ -23,6 +23,7 @@ GREETING = "inventory ready"
 PASSED_ON = "x-visitor"
 """The header that says what kind of visitor asks. A mesh sees only requests, so each app must pass it on itself."""
 CALLER = "x-forwarded-client-cert"
+"""Where a mesh's sidecar tells its app whose certificate it verified: `…;URI=spiffe://…` (Envoy's name for it)."""
 TIMEOUT = 10.0
 
 
@@ -82,7 +83,7 @@ def catalog(version: str, inventory: Inventory) -> Handler:
     def handle(request: Request) -> Answer:
         if request.path == "/healthz":
             return Answer({"status": "ok"})
-        said = {"app": "catalog", "version": version, "caller": request.headers.get(CALLER, "")}
+        said = {"app": "catalog", "version": version, "caller": _identity(request.headers.get(CALLER, ""))}
         if request.path != "/items":
             return Answer(said)
         try:
@@ -99,6 +100,11 @@ def inventory(line: str) -> str:
     if verb != "stock":
         return f"? {verb}"
     return f"{item} {STOCK.get(item, 0)}"
+
+
+def _identity(told: str) -> str:
+    pairs = dict(pair.partition("=")[::2] for pair in told.split(";"))
+    return pairs.get("URI", "")
 
 
 def _json_or_text(body: bytes) -> object:

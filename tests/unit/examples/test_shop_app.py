@@ -97,8 +97,8 @@ def test_an_upstream_that_is_not_there_is_502_and_probes_still_succeed() -> None
 
 def test_the_catalog_says_who_the_mesh_told_it_called() -> None:
     with serving(servers.web_server(0, roles.catalog("v2", roles.Inventory("127.0.0.1", 1)))) as port:
-        counts = ask(f"http://127.0.0.1:{port}/", x_forwarded_client_cert="URI=spiffe://x")
-    assert counts.last == {"app": "catalog", "version": "v2", "caller": "URI=spiffe://x"}
+        counts = ask(f"http://127.0.0.1:{port}/", x_forwarded_client_cert="By=spiffe://y;Hash=1;URI=spiffe://x")
+    assert counts.last == {"app": "catalog", "version": "v2", "caller": "spiffe://x"}
 
 
 @pytest.mark.parametrize(("keep_alive", "connections"), [(True, 1), (False, 50)])
