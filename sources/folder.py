@@ -101,7 +101,7 @@ class FolderSource:
         digest = hashlib.blake2b(content, digest_size=16).digest()
         if digest == last.digest:
             return replace(last, signature=found, again=young, gone=None)
-        fresh = read_manifest(str(path), content)
+        fresh = read_manifest(str(path), content, last.manifest)
         if patient and young and _doubtful(fresh, last.manifest, content):
             return replace(last, again=True, gone=None)
         return _File(_believed(fresh, last.manifest), found, digest, again=young)

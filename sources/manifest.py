@@ -5,8 +5,8 @@ Rule: a pure function of the file's bytes. A document that can't be read takes n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from kube.objects import RawDocument
 from kube.problem import Origin, Problem, Ref
 from smi.decode import Read, read
 from sources.nodes import Node
-from sources.yaml_documents import Fault, documents
+from sources.yaml_documents import Chunk, Fault, chunks, read_chunk
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 """The largest file that is read. The API server takes objects up to 3 MiB."""
@@ -42,6 +42,8 @@ class Manifest:
     problems: tuple[Problem, ...] = ()
     broken: bool = False
     blank: bool = False
+    sections: Mapping[Chunk, tuple[Item | Problem, ...]] = field(default_factory=dict)
+    """What each chunk of the file came to, so that only those that change are read again."""
 
     @property
     def refs(self) -> frozenset[Ref]:
@@ -55,21 +57,17 @@ def file_problem(file: str, message: str, line: int | None = None) -> Problem:
     return Problem(Ref("File", "", file), "", message, "decode", origin=origin)
 
 
-def read_manifest(file: str, content: bytes) -> Manifest:
-    """Read a file written by a person. `file` is its name in Problems."""
+def read_manifest(file: str, content: bytes, last: Manifest | None = None) -> Manifest:
+    """Read a file written by a person. `file` is its name in Problems, `last` what it said before, if known."""
     if len(content) > MAX_BYTES:
         problem = file_problem(file, f"The file is larger than {MAX_BYTES >> 20} MiB; it is left out.")
         return Manifest(problems=(problem,), broken=True)
-    items: list[Item] = []
-    problems: list[Problem] = []
-    for document in documents(content):
-        for found in [document] if isinstance(document, Fault) else _objects(document):
-            if isinstance(found, Fault):
-                message = f"The document {found.message}; it is left out, the others stand."
-                problems.append(file_problem(file, message, found.line))
-            else:
-                items.append(_item(file, *found))
-    return Manifest(tuple(items), tuple(problems), broken=bool(problems), blank=not content.strip())
+    known = last.sections if last else {}
+    sections = {chunk: known[chunk] if chunk in known else tuple(_section(file, chunk)) for chunk in chunks(content)}
+    found = [entry for section in sections.values() for entry in section]
+    items = tuple(entry for entry in found if isinstance(entry, Item))
+    problems = tuple(entry for entry in found if isinstance(entry, Problem))
+    return Manifest(items, problems, broken=bool(problems), blank=not content.strip(), sections=sections)
 
 
 def read_own(file: str, content: bytes) -> Manifest:
@@ -84,20 +82,29 @@ def read_own(file: str, content: bytes) -> Manifest:
     return Manifest((Item(read(_with_namespace(raw), lambda _: origin), origin),))
 
 
+def _section(file: str, chunk: Chunk) -> Iterator[Item | Problem]:
+    """What a chunk comes to."""
+    for document in read_chunk(chunk):
+        for found in [document] if isinstance(document, Fault) else _objects(document):
+            if isinstance(found, Fault):
+                message = f"The document {found.message}; it is left out, the others stand."
+                yield file_problem(file, message, found.line)
+            else:
+                yield _item(file, *found)
+
+
 def _objects(node: Node, listed: RawDocument | None = None) -> Iterator[tuple[Node, RawDocument] | Fault]:
     """The objects of a document: itself, or the items of a List. `listed` is what a typed list says of its items."""
     if not isinstance(node.value, dict):
         yield Fault(node.line, "is no object, which would be a map with apiVersion and kind")
         return
-    raw = {**(listed or {}), **node.plain()} if listed or "items" not in node.value else _shallow(node)
-    kind = raw.get("kind")
-    items = node.value["items"][1] if "items" in node.value else None
-    if not (isinstance(kind, str) and kind.endswith("List") and items and isinstance(items.value, list)):
-        yield node, node.plain() if listed is None else raw
-        return
-    of_items = {} if kind == "List" else {"apiVersion": raw.get("apiVersion"), "kind": kind.removesuffix("List")}
-    for item in items.value:
-        yield from _objects(item, of_items)
+    kind, items = _scalar(node, "kind"), node.value.get("items")
+    if isinstance(kind, str) and kind.endswith("List") and items and isinstance(items[1].value, list):
+        typed = {"apiVersion": _scalar(node, "apiVersion"), "kind": kind.removesuffix("List")}
+        for item in items[1].value:
+            yield from _objects(item, {} if kind == "List" else typed)
+    else:
+        yield node, {**(listed or {}), **node.plain()}
 
 
 def _item(file: str, node: Node, raw: RawDocument) -> Item:
@@ -109,9 +116,10 @@ def _origin(file: str, node: Node, path: str) -> Origin:
     return Origin(file, node.line_of(path) + 1)
 
 
-def _shallow(node: Node) -> dict[str, Any]:
-    """The scalars of a map."""
-    return {key: item.value for key, (_, item) in node.value.items() if not isinstance(item.value, dict | list)}
+def _scalar(node: Node, key: str) -> Any:
+    """A scalar of a map, None where there is none."""
+    _, item = node.value.get(key, (0, None))
+    return None if item is None or isinstance(item.value, dict | list) else item.value
 
 
 def _with_namespace(raw: RawDocument) -> RawDocument:

@@ -35,30 +35,46 @@ class Fault:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What stands between two `---` lines of a file, and the line it begins on, counted from 0."""
+
+    line: int
+    content: bytes
+
+
 def documents(content: bytes) -> Iterator[Node | Fault]:
     """Every document of a file that holds anything."""
+    for chunk in chunks(content):
+        yield from read_chunk(chunk)
+
+
+def chunks(content: bytes) -> Iterator[Chunk]:
+    """The chunks of a file that hold anything."""
     content = content.removeprefix(_BOM)
     starts = [0, *(found.start() for found in _MARKER.finditer(content) if found.start())]
     line = 0
     for start, end in zip(starts, [*starts[1:], len(content)], strict=True):
         chunk = content[start:end]
         if not _EMPTY.fullmatch(chunk):
-            yield from _read(chunk, line)
+            yield Chunk(line, chunk)
         line += chunk.count(b"\n")
 
 
-def _read(chunk: bytes, line: int) -> Iterator[Node | Fault]:
+def read_chunk(chunk: Chunk) -> Iterator[Node | Fault]:
+    """The document of a chunk; rarely more, or none."""
+    line, content = chunk.line, chunk.content
     try:
-        text = chunk.decode()
+        text = content.decode()
         if text.lstrip().startswith("{"):
             text = _SURROGATES.sub(_character, text)
         yield from _composed(text, line)
     except UnicodeDecodeError as error:
-        yield Fault(line + chunk.count(b"\n", 0, error.start), "is not UTF-8")
+        yield Fault(line + content.count(b"\n", 0, error.start), "is not UTF-8")
     except Unreadable as error:
         yield Fault(error.line, error.message)
     except yaml.reader.ReaderError as error:
-        yield Fault(line + chunk.count(b"\n", 0, error.position), f"is no YAML: {error.reason}")
+        yield Fault(line + content.count(b"\n", 0, error.position), f"is no YAML: {error.reason}")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         yield Fault(line + (mark.line if mark else 0), f"is no YAML: {error.problem or error.context}")

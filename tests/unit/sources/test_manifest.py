@@ -98,3 +98,14 @@ def test_own_files_are_read_like_others() -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"[" * 100_000, b"5", b"\xff"])
 def test_own_files_may_be_broken_too(content: bytes) -> None:
     assert read_own("s.json", content).items == ()
+
+
+def test_only_the_chunks_that_change_are_read_again() -> None:
+    text = f"{SERVICE}---\n{SERVICE.replace('web', 'one')}---\na: [\n"
+    before = read_manifest("a.yaml", text.encode())
+    after = read_manifest("a.yaml", text.replace("one", "two").encode(), before)
+    assert after.items[0] is before.items[0]
+    assert [item.read.ref.name for item in after.items if item.read.ref] == ["web", "two"]
+    assert after.problems == before.problems
+    moved = read_manifest("a.yaml", f"# x\n{text}".encode(), after)
+    assert [item.origin.line for item in moved.items] == [2, 6]
