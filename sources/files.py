@@ -32,11 +32,30 @@ def signature(path: Path) -> Signature | None:
     return Signature(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
+def is_folder(path: Path) -> bool:
+    """Whether this is a folder that can be looked at."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def fault(path: Path) -> str:
+    """Why nothing can be read at a path, as a sentence; empty if something can."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return "There is no such file or folder; it is read as soon as there is."
+    if os.access(path, os.R_OK):
+        return ""
+    return "The permission to read this is missing; it is read as soon as it is there."
+
+
 def manifest_files(paths: Sequence[Path]) -> list[Path]:
     """The files meant by these paths: files as given, of folders all manifests in them, in order, each once."""
     found: dict[Path, None] = {}
     for path in paths:
-        for file in sorted(_within(path)) if path.is_dir() else [path]:
+        for file in sorted(_within(path)) if is_folder(path) else [path]:
             if signature(file):
                 found.setdefault(file)
     return list(found)
@@ -46,7 +65,10 @@ def _within(folder: Path) -> Iterator[Path]:
     """The manifests in a folder. Hidden entries are left out, as editors and ConfigMap volumes leave them."""
     seen: set[tuple[int, int]] = set()
     for name, folders, files in os.walk(folder, followlinks=True):
-        here = Path(name).stat()
+        try:
+            here = Path(name).stat()
+        except OSError:  # gone since it was listed
+            continue
         if (here.st_dev, here.st_ino) in seen:
             folders.clear()
             continue

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from kube.problem import Problem
 from smi.resources import Resources
-from sources.files import Signature, manifest_files, signature
+from sources.files import Signature, fault, manifest_files, signature
 from sources.manifest import MAX_BYTES, Manifest, file_problem, read_manifest, read_own
 from sources.merge import merged, reusing
 from sources.store import Store
@@ -58,6 +59,15 @@ class FolderSource:
         """Everything as it is now, without waiting for anybody to finish writing."""
         return self._round(patient=False)
 
+    def placed(self, problem: Problem) -> Problem:
+        """The same Problem with the exact line of its field, if its object was read from a file a person wrote.
+
+        Made for Problems found later on the way, which know at best where their object begins.
+        """
+        places = (file.manifest.place(problem.object, problem.field) for file in self._files.values())
+        origin = next((place for place in places if place), problem.origin)
+        return replace(problem, origin=origin)
+
     async def run(self, store: Store) -> None:
         """Keep the store at what the files say, until cancelled."""
         wake = Wake()
@@ -79,11 +89,7 @@ class FolderSource:
         self._files = files
         if self._overlay:
             self._own = {path: self._own_file(path) for path in manifest_files([self._overlay])}
-        missing = [
-            file_problem(str(path), "There is no such file or folder; it is read as soon as there is.")
-            for path in self._paths
-            if not path.exists()
-        ]
+        missing = [file_problem(str(path), why) for path in self._paths if (why := fault(path))]
         return merged([files[path].manifest for path in files], [file.manifest for file in self._own.values()], missing)
 
     def _file(self, path: Path, now: float, *, patient: bool) -> _File:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kube.decode import CLUSTER_SCOPED
+from kube.decode import CLUSTER_SCOPED, Locate
 from kube.objects import RawDocument
 from kube.problem import Origin, Problem, Ref
 from smi.decode import Read, read
@@ -29,6 +29,7 @@ class Item:
 
     read: Read
     origin: Origin
+    locate: Locate = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ class Manifest:
     def refs(self) -> frozenset[Ref]:
         """The objects the file names."""
         return frozenset(item.read.ref for item in self.items if item.read.ref)
+
+    def place(self, ref: Ref, path: str) -> Origin | None:
+        """Where a field of an object stands, None if the object is not in this file."""
+        return next((item.locate(path) for item in self.items if item.read.ref == ref), None)
 
 
 def file_problem(file: str, message: str, line: int | None = None) -> Problem:
@@ -79,7 +84,11 @@ def read_own(file: str, content: bytes) -> Manifest:
     if not isinstance(raw, dict):
         return read_manifest(file, content)
     origin = Origin(file, 1)
-    return Manifest((Item(read(_with_namespace(raw), lambda _: origin), origin),))
+
+    def locate(_field: str) -> Origin:
+        return origin
+
+    return Manifest((Item(read(_with_namespace(raw), locate), origin, locate),))
 
 
 def _section(file: str, chunk: Chunk) -> Iterator[Item | Problem]:
@@ -109,7 +118,7 @@ def _objects(node: Node, listed: RawDocument | None = None) -> Iterator[tuple[No
 
 def _item(file: str, node: Node, raw: RawDocument) -> Item:
     locate = partial(_origin, file, node)
-    return Item(read(_with_namespace(raw), locate), locate(""))
+    return Item(read(_with_namespace(raw), locate), locate(""), locate)
 
 
 def _origin(file: str, node: Node, path: str) -> Origin:

@@ -14,6 +14,8 @@ from typing import Final
 
 from watchfiles import Change, awatch
 
+from sources.files import is_folder
+
 ANYWAY: Final = 1.0
 """Seconds after which the reader is woken whatever happens."""
 
@@ -97,12 +99,12 @@ async def _until_other_roots(
 
 def _folders(paths: Sequence[Path]) -> _Roots:
     """The folders that are read."""
-    return _known(path for path in paths if path.is_dir())
+    return _known(path for path in paths if is_folder(path))
 
 
 def _parents(paths: Sequence[Path]) -> _Roots:
     """The folders in which a path that is a file, or is not there yet, would appear or be replaced."""
-    return _known(next(parent for parent in path.parents if parent.is_dir()) for path in paths)
+    return _known(next(parent for parent in path.parents if is_folder(parent)) for path in paths)
 
 
 def _known(folders: Iterable[Path]) -> _Roots:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kube.objects import Service
-from kube.problem import Ref, Severity
+from kube.problem import Origin, Problem, Ref, Severity
 from smi.resources import Resources
 from sources.folder import FolderSource
 from sources.manifest import MAX_BYTES
@@ -153,6 +153,16 @@ def test_the_overlay_stands_in_for_what_is_written(tmp_path: Path) -> None:
 
 def test_an_overlay_that_is_not_there_yet_is_no_problem(tmp_path: Path) -> None:
     assert FolderSource([tmp_path], tmp_path / "later").read() == Resources()
+
+
+def test_a_problem_found_later_gets_the_line_of_its_field(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"# x\n{service('web')}")
+    source = FolderSource([tmp_path])
+    source.read()
+    later = Problem(ref("web"), "spec.ports[0].port", "It is odd.", "F6")
+    assert source.placed(later).origin == Origin(str(tmp_path / "a.yaml"), 8)
+    elsewhere = Problem(ref("other"), "spec", "It is odd.", "F6")
+    assert source.placed(elsewhere) == elsewhere
 
 
 @asynccontextmanager
