@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,19 @@ def folder(tmp_path: Path) -> Path:
     made.mkdir()
     (made / "sleeper.yaml").write_text(SLEEPER)
     return made
+
+
+@pytest.fixture
+def nobodys() -> Iterator[Path]:
+    """A place of nobody's own; pytest's folders are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o755)
+        (place / "manifests").mkdir()
+        (place / "manifests" / "sleeper.yaml").write_text(SLEEPER)
+        (place / "runtime").mkdir()
+        os.chown(place / "runtime", 65534, 65534)
+        yield place
 
 
 @pytest.fixture
@@ -131,12 +145,8 @@ def test_a_control_plane_that_is_killed_is_started_again_and_pods_go_on(folder: 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="as anybody else, every other test runs unprivileged already")
-def test_an_unprivileged_user_runs_the_same_in_a_user_namespace(folder: Path, tmp_path: Path) -> None:
-    for path in (folder, *folder.parents[:4]):
-        path.chmod(path.stat().st_mode | 0o055)
-    runtime = tmp_path / "runtime"
-    runtime.mkdir()
-    os.chown(runtime, 65534, 65534)
+def test_an_unprivileged_user_runs_the_same_in_a_user_namespace(nobodys: Path) -> None:
+    folder, runtime = nobodys / "manifests", nobodys / "runtime"
     python = "/usr/bin/python3"
     packages = os.pathsep.join(path for path in sys.path if path)
     become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
