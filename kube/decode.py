@@ -96,8 +96,7 @@ def decode(raw: RawDocument, locate: Locate = nowhere) -> Decoded:
     return Decoded(
         None,
         tuple(
-            Problem(ref, field, f"{field or 'This'} {fault}; {SET_ASIDE}.", "decode", origin=locate(field))
-            for field, fault in faults
+            Problem(ref, field, sentence(fault, SET_ASIDE), "decode", origin=locate(field)) for field, fault in faults
         ),
     )
 
@@ -105,6 +104,12 @@ def decode(raw: RawDocument, locate: Locate = nowhere) -> Decoded:
 def _without_namespace(read: Object) -> Object:
     """A cluster-scoped object lives in no namespace, whatever it says."""
     return msgspec.structs.replace(read, metadata=msgspec.structs.replace(read.metadata, namespace=""))
+
+
+def sentence(fault: str, effect: str) -> str:
+    """A Problem's message: what is wrong with the field it names, and what happens instead."""
+    subject = "" if fault.startswith(("'", '"')) else "This "
+    return f"{subject}{fault}; {effect}."
 
 
 def described(value: object) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kube import decode as kubernetes
-from kube.decode import Locate, name_faults, nowhere, ref_of
+from kube.decode import SET_ASIDE, Locate, name_faults, nowhere, ref_of, sentence
 from kube.names import shown
 from kube.objects import RawDocument
 from kube.problem import Problem, Ref
@@ -74,7 +74,7 @@ def _read_smi(raw: RawDocument, locate: Locate, kind: tuple[str, str], version: 
         return Read(None, ref, (Problem(ref, "apiVersion", fault, "V1", origin=locate("apiVersion")),))
     reading = Reading(raw, locate)
     for field, fault in name_faults(raw):
-        reading.error(field, f"{field} {fault}; the object is set aside.", "decode")
+        reading.error(field, sentence(fault, SET_ASIDE), "decode")
     found = None if reading.problems else reader(reading)
     return Read(found, ref, tuple(reading.problems))
 

@@ -51,7 +51,7 @@ def _destination(body: Part) -> Subject | None:
     port = part.port("port")
     if port is not None and body.reading.version == "v1alpha3":
         path = part.at("port")
-        message = f"{path} is no field of v1alpha3; the grant is limited to port {port} all the same."
+        message = f"This is no field of v1alpha3; the grant is limited to port {port} all the same."
         body.reading.warn(path, message, "V7")
     if not part.sound or part.value is None:
         return None
@@ -63,7 +63,7 @@ def _source(part: Part) -> Subject | None:
     kind, name, namespace = _names(part)
     if part.get("port") is not None:
         path = part.at("port")
-        part.reading.warn(path, f"{path} means nothing: a source has no port; it is ignored.", "V7")
+        part.reading.warn(path, "This means nothing, a source has no port; it is ignored.", "V7")
     return Subject(kind=kind, name=name, namespace=namespace) if part.sound else None
 
 

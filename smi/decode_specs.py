@@ -60,7 +60,7 @@ def _body(reading: Reading) -> Part:
         return spec
     if spec.get("matches") is None and spec.sound:
         return top
-    reading.warn("matches", "matches stands beside spec.matches; only spec.matches is read.", "V9")
+    reading.warn("matches", "This stands beside spec.matches; only spec.matches is read.", "V9")
     return spec
 
 
@@ -105,7 +105,7 @@ def _methods(part: Part) -> frozenset[str]:
         else:
             methods.add(method)
     if part.sound and (fault := regex.check("|".join(sorted(methods)), str)):
-        _refuse(part, "A11", part.at("methods"), f"together {fault}")
+        _refuse(part, "A11", part.at("methods"), f"is a list that together {fault}")
     return frozenset(methods)
 
 

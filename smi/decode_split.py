@@ -75,7 +75,7 @@ def _matches(spec: Part) -> tuple[RuleRef, ...] | None:
     """The references to route groups (rule T8), None if one can't be read: a split must not widen to all requests."""
     if spec.reading.version in {"v1alpha1", "v1alpha2"}:
         if spec.get("matches") is not None:
-            message = f"spec.matches is no field of {spec.reading.version}, so the split is about all requests."
+            message = f"This is no field of {spec.reading.version}, so the split is about all requests."
             spec.reading.warn("spec.matches", message, "T8")
         return ()
     references = []

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kube.decode import Locate, described, no_text, ref_of
+from kube.decode import Locate, described, no_text, ref_of, sentence
 from kube.names import shown
 from kube.objects import RawDocument
 from kube.problem import Origin, Problem, Severity
@@ -82,13 +82,13 @@ class Part:
         return None if self.value is None else self.value.get(key)
 
     def refuse(self, key: str, fault: str) -> None:
-        """File a Problem about a field: `fault` is the rest of a sentence that begins with the field."""
+        """File a Problem about a field: `fault` is the rest of a sentence about it."""
         self.refuse_at(self.at(key), fault)
 
     def refuse_at(self, path: str, fault: str) -> None:
         """The same for a path of any depth."""
         self.sound = False
-        self.reading.error(path, f"{path} {fault}; {self.effect}.", self.rule)
+        self.reading.error(path, sentence(fault, self.effect), self.rule)
 
     def text(self, key: str, *, required: bool = False) -> str | None:
         """A text."""
@@ -158,8 +158,9 @@ class Part:
     def ignore_others(self, known: Iterable[str]) -> None:
         """Warn of each field nobody knows."""
         for key in self._unknown(known):
-            path = self.at(key)
-            self.reading.warn(path, f"{path} is no field here{_meant(key, known)}; it is ignored.", self.rule)
+            self.reading.warn(
+                self.at(key), sentence(f"is no field here{_meant(key, known)}", "it is ignored"), self.rule
+            )
 
     def _unknown(self, known: Iterable[str]) -> list[str]:
         return [key for key, written in (self.value or {}).items() if written is not None and key not in known]

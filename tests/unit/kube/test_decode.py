@@ -92,6 +92,6 @@ def test_a_mistake_is_a_problem_with_its_field(fields: dict[str, Any], field: st
     assert found.object is None
     (problem,) = found.problems
     assert problem.field == field
-    assert problem.message.startswith(f"{field} {fault}")
+    assert fault in problem.message
     assert problem.message.endswith("the object is set aside.")
     assert problem.origin == Origin(f"at {field}", 3)
