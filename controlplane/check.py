@@ -8,6 +8,8 @@ from typing import Any
 
 from controlplane.client import AdminClient, Unreachable
 from local.requirements import requirements
+from local.state import problems as cluster_problems
+from local.state import running
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +21,9 @@ class Line:
     hint: str = ""
 
 
-def checks(admin: AdminClient) -> list[Line]:
-    """All lines, the machine's first."""
-    return [*machine(), *control_plane(admin)]
+def checks(admin: AdminClient, cluster: str) -> list[Line]:
+    """All lines, the machine's first, then those of the local cluster of this name where it runs."""
+    return [*machine(), *(local_cluster(cluster) if running(cluster) else ()), *control_plane(admin)]
 
 
 def machine() -> Iterator[Line]:
@@ -30,12 +32,22 @@ def machine() -> Iterator[Line]:
         yield Line(requirement.met, requirement.sentence, requirement.hint)
 
 
+def local_cluster(name: str) -> Iterator[Line]:
+    """What of the manifests the local cluster can't run."""
+    found = cluster_problems(name)
+    if not found:
+        yield Line(True, f"The local cluster {name} runs everything its manifests ask for")
+    for problem in found:
+        yield Line(False, str(problem), "the other pods run; mend the manifest and it is tried again")
+
+
 def control_plane(admin: AdminClient) -> Iterator[Line]:
     """Whether the running mesh is well; one line when none runs."""
     try:
         ready = admin.get("/readyz")
     except Unreachable as error:
-        yield Line(False, f"The control plane answers: {error}", "start one with `weft up PATH` or `weft run PATH`")
+        sentence = str(error)
+        yield Line(False, sentence[0].upper() + sentence[1:], "start one with `weft up PATH` or `weft run PATH`")
         return
     yield Line(bool(ready["ready"]), "The control plane answers and has published a configuration")
     yield Line(

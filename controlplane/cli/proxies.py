@@ -57,7 +57,7 @@ def check(
     as_json: options.AsJson = False, name: options.ClusterName = options.DEFAULT_CLUSTER, admin: Admin = None
 ) -> None:
     """Check this machine and the running mesh; each line says what holds, or how to mend it. Exit 1 if any fails."""
-    lines = checks(admin_client(admin, name))
+    lines = checks(admin_client(admin, name), name)
     if as_json:
         show_json([{"ok": line.ok, "sentence": line.sentence, "hint": line.hint} for line in lines])
     else:

@@ -6,28 +6,15 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import world
+from local.state import control_plane_pid
 
 if TYPE_CHECKING:
     from echo_mesh import EchoMesh
 
 WEB = "http://web-v1.test/"
-
-
-def control_plane_process(name: str) -> int:
-    """The control plane of this mesh, found by its arguments, as this side of its namespaces numbers it."""
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                words = (process / "cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue
-            if "run" in words and any(word.endswith(f"/{name}/control.sock") for word in words):
-                return int(process.name)
-    raise AssertionError(f"no control plane of {name} runs")
 
 
 def test_kill_minus_9_of_the_control_plane_loses_no_request_and_nothing_is_sent_again(mesh: EchoMesh) -> None:
@@ -37,7 +24,9 @@ def test_kill_minus_9_of_the_control_plane_loses_no_request_and_nothing_is_sent_
     load = mesh.start_echo("client", "load", WEB, "6")
     held = mesh.start_echo("client", "hold", "lines.test", "9000", "6")
     time.sleep(1)
-    os.kill(control_plane_process(mesh.name), signal.SIGKILL)
+    process = control_plane_pid(mesh.name)
+    assert process is not None
+    os.kill(process, signal.SIGKILL)
     mesh.wait_until(
         lambda: {p["node"] for p in mesh.proxies() if p["connected"] > connected[p["node"]]} == set(connected),
         "every proxy has come back",
