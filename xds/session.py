@@ -15,7 +15,8 @@ from typing import Any, Final
 import structlog
 
 from mesh.model import Identity
-from xds.cache import Cache, Watch
+from xds.audience import Watch
+from xds.cache import Cache
 from xds.delta import DeltaMachine
 from xds.interest import Names
 from xds.machine import Machine
@@ -113,9 +114,8 @@ class Session:
         self._check(self._watch.view)
         await self._have_secrets()
         self._machine.receive(request, time.monotonic())
-        if self._watch.view is not None:
-            self._machine.show(self._watch.view)
-        else:
+        self._subscribe()
+        if self._watch.view is None:
             log.info("proxy is not known yet, its stream waits", node=self.node)
         self._expiry = asyncio.get_running_loop().call_later(max(0.0, lifetime), self.end, _EXPIRED)
         self.due.set()
@@ -138,6 +138,7 @@ class Session:
         self._commons.counters.requests += 1
         try:
             self._machine.receive(self._machine.read(self._commons.reader, data), time.monotonic())
+            self._subscribe()
         except ProtocolFault as fault:
             self.end(Ending(fault.code, fault.text))
         self._report_nacks()
@@ -146,6 +147,7 @@ class Session:
     def pull(self) -> list[Response]:
         """What is to be sent now, in this order; taken to be sent."""
         now = time.monotonic()
+        self._look()
         responses = self._machine.pull(now)
         counters = self._commons.counters
         for response in responses:
@@ -159,6 +161,7 @@ class Session:
 
     def status(self) -> ProxyStatus:
         """How this stream stands."""
+        self._look()
         machine = self._machine
         return ProxyStatus(
             node=self.node,
@@ -176,12 +179,25 @@ class Session:
         if self.ending is not None:
             raise ProtocolFault(self.ending.code, self.ending.text)
 
+    def _subscribe(self) -> None:
+        """Have the Cache wake this stream for what its client wants, and for nothing else."""
+        if self._watch is None:
+            return
+        for type_url, dialogue in self._machine.dialogues.items():
+            if self._watch.interests.get(type_url) is not dialogue.interest:
+                self._watch.want(type_url, dialogue.interest)
+
+    def _look(self) -> None:
+        """Go by the View of this moment. What does not concern a stream changes its View without a word to it."""
+        view = self._watch.view if self._watch is not None else None
+        if view is not None and view is not self._machine.view:
+            self._machine.show(view)
+
     def _on_view(self, view: View, changed: frozenset[str]) -> bool:
-        """The Cache has a new View for this stream; says whether that wakes it."""
+        """Something in the new View of this stream concerns it; says whether that wakes it."""
         self._check(view)
         if self.ending is not None:
             return False
-        self._machine.show(view)
         if changed.isdisjoint(self._machine.dialogues):
             return False
         self.due.set()

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from mesh.model import Identity, PodId
-from xds.cache import Cache, Watch
+from xds.audience import Watch
+from xds.cache import Cache
+from xds.interest import Interest
 from xds.resource import CLUSTER, ENDPOINTS, SECRET, TYPES, Resource
 from xds.snapshot import Snapshot, World
 from xds.view import View
@@ -44,6 +46,15 @@ def world(*front: Resource, back: tuple[Resource, ...] = (), proxies: dict[PodId
 
 
 def watch(cache: Cache, pod: PodId = POD, identity: Identity = FRONT) -> tuple[Watch, Woken]:
+    """A stream that wants everything of every type."""
+    held, woken = silent_watch(cache, pod, identity)
+    for type_url in TYPES:
+        held.want(type_url, Interest(wildcard=True))
+    return held, woken
+
+
+def silent_watch(cache: Cache, pod: PodId = POD, identity: Identity = FRONT) -> tuple[Watch, Woken]:
+    """A stream that has not said yet what it wants."""
     woken = Woken()
     return cache.watch(pod, identity, woken), woken
 
@@ -168,3 +179,105 @@ def test_r47_a_world_with_a_resource_under_a_wrong_type_is_refused_and_the_last_
     with pytest.raises(ValueError, match="stands under"):
         cache.publish(World({"front": Snapshot(FRONT, {CLUSTER: {"a": resource(ENDPOINTS, "a")}})}, {POD: "front"}))
     assert cache.view(POD) is before
+
+
+def named(*names: str) -> Interest:
+    return Interest(names=frozenset(names))
+
+
+def test_a_stream_is_woken_only_by_changes_of_names_it_wants() -> None:
+    cache = Cache()
+    cache.publish(world(resource(ENDPOINTS, "a"), resource(ENDPOINTS, "b")))
+    watches = [silent_watch(cache) for _ in range(10)]
+    for number, (held, _) in enumerate(watches):
+        held.want(ENDPOINTS, named("a") if number < 3 else named("b", "c"))
+    cache.publish(world(resource(ENDPOINTS, "a", 1), resource(ENDPOINTS, "b")))
+    assert cache.wakeups == 3
+    assert [len(woken.changes) for _, woken in watches] == [1] * 3 + [0] * 7
+    cache.publish(world(resource(ENDPOINTS, "a", 1), resource(ENDPOINTS, "b"), resource(ENDPOINTS, "c")))
+    assert cache.wakeups == 3 + 7  # a name that was missing appears
+    cache.publish(world(resource(ENDPOINTS, "b"), resource(ENDPOINTS, "c")))
+    assert cache.wakeups == 3 + 7 + 3  # a name is gone
+
+
+def test_a_stream_that_is_not_woken_sees_the_new_view_all_the_same() -> None:
+    cache = Cache()
+    cache.publish(world(resource(ENDPOINTS, "a")))
+    held, woken = silent_watch(cache)
+    held.want(ENDPOINTS, named("a"))
+    cache.publish(world(resource(ENDPOINTS, "a"), resource(ENDPOINTS, "b")))
+    assert woken.changes == []
+    assert held.view is cache.view(POD)
+
+
+def test_a_stream_that_changes_what_it_wants_is_woken_by_that_alone() -> None:
+    cache = Cache()
+    cache.publish(world(resource(ENDPOINTS, "a"), resource(ENDPOINTS, "b")))
+    held, woken = silent_watch(cache)
+    held.want(ENDPOINTS, named("a"))
+    held.want(ENDPOINTS, named("b"))
+    cache.publish(world(resource(ENDPOINTS, "a", 1), resource(ENDPOINTS, "b")))
+    assert woken.changes == []
+    cache.publish(world(resource(ENDPOINTS, "a", 1), resource(ENDPOINTS, "b", 1)))
+    assert woken.changes == [{ENDPOINTS}]
+
+
+def test_one_publication_wakes_a_stream_once_however_many_types_changed() -> None:
+    cache = Cache()
+    cache.publish(world(resource(CLUSTER, "a"), resource(ENDPOINTS, "a")))
+    _, woken = watch(cache)
+    cache.publish(world(resource(CLUSTER, "a", 1), resource(ENDPOINTS, "a", 1)))
+    assert woken.changes == [{CLUSTER, ENDPOINTS}]
+    assert cache.wakeups == 1
+
+
+def test_roles_with_equal_content_share_their_sets() -> None:
+    cache = Cache()
+    shared = (resource(CLUSTER, "a"), resource(CLUSTER, "b"))
+    cache.publish(world(*shared, back=shared))
+    front, back = cache.view(POD), cache.view(OTHER)
+    assert front is not None
+    assert back is not None
+    assert front.offered(CLUSTER) is back.offered(CLUSTER)
+    changed = (shared[0], resource(CLUSTER, "b", 1))
+    cache.publish(world(*changed, back=changed))
+    front, back = cache.view(POD), cache.view(OTHER)
+    assert front is not None
+    assert back is not None
+    assert front.offered(CLUSTER) is back.offered(CLUSTER)
+    assert set(front.offered(CLUSTER).named.values()) == set(changed)
+
+
+def test_secrets_of_another_identity_are_never_shared() -> None:
+    cache = Cache()
+    cache.publish(world(resource(CLUSTER, "a"), back=(resource(CLUSTER, "a"),)))
+    front, _ = watch(cache)
+    back, _ = watch(cache, OTHER, BACK)
+    cache.publish_secrets(FRONT, {"leaf": resource(SECRET, "leaf", 1)})
+    cache.publish_secrets(BACK, {"leaf": resource(SECRET, "leaf", 2)})
+    assert front.view is not None
+    assert back.view is not None
+    assert front.view.offered(SECRET).get("leaf") == resource(SECRET, "leaf", 1)
+    assert back.view.offered(SECRET).get("leaf") == resource(SECRET, "leaf", 2)
+
+
+def test_a_pod_that_is_gone_from_the_world_is_still_given_new_secrets() -> None:
+    cache = Cache()
+    cache.publish(world(resource(CLUSTER, "a")))
+    held, woken = watch(cache)
+    cache.publish(World())
+    cache.publish_secrets(FRONT, {"leaf": resource(SECRET, "leaf", 1)})
+    assert held.view is not None
+    assert held.view.offered(SECRET).get("leaf") == resource(SECRET, "leaf", 1)
+    assert woken.changes == [{SECRET}]
+
+
+def test_the_view_of_a_role_without_streams_holds_no_keys() -> None:
+    cache = Cache()
+    cache.publish(world(resource(CLUSTER, "a")))
+    held, _ = watch(cache)
+    cache.publish_secrets(FRONT, {"leaf": resource(SECRET, "leaf", 1)})
+    cache.leave(held)
+    view = cache.view(POD)
+    assert view is not None
+    assert len(view.offered(SECRET)) == 0

@@ -212,6 +212,23 @@ async def test_one_change_is_put_together_once_for_all_streams(lab: Lab) -> None
         assert lab.cache.wakeups == woken + 3
 
 
+async def test_a_change_wakes_the_streams_that_subscribed_to_its_name_alone(lab: Lab) -> None:
+    lab.cache.publish(world_of(resource(ENDPOINTS, "a"), resource(ENDPOINTS, "b")))
+    async with lab.client() as one, lab.client() as two, lab.client() as three:
+        for client, name in ((one, "a"), (two, "b"), (three, "a")):
+            await client.say(ENDPOINTS, name, node=NODE)
+            await client.read()
+        woken, pushed = lab.cache.wakeups, lab.server.counters.pushes.total()
+        lab.cache.publish(world_of(resource(ENDPOINTS, "a"), resource(ENDPOINTS, "b", 1)))
+        assert lab.cache.wakeups == woken + 1
+        assert list((await two.read()).resources) == ["b"]
+        lab.cache.publish(world_of(resource(ENDPOINTS, "a", 1), resource(ENDPOINTS, "b", 1)))
+        assert lab.cache.wakeups == woken + 3
+        assert list((await one.read()).resources) == ["a"]
+        assert list((await three.read()).resources) == ["a"]
+        assert lab.server.counters.pushes.total() == pushed + 3
+
+
 async def test_a_client_that_does_not_read_delays_nobody(lab: Lab) -> None:
     big = [resource(CLUSTER, f"{number}-" + "x" * 2000) for number in range(1000)]
     lab.cache.publish(world_of(*big))
