@@ -87,10 +87,12 @@ def control_plane(settings: ControlPlaneSettings) -> ControlPlane:
     )
     registry = CollectorRegistry()
     registry.register(ControlPlaneCollector(status, server))
-    pipeline = Pipeline(store, Builder(settings.mesh), Translator(TranslateSettings()), cache, status, authority)
+    source = FolderSource(settings.paths, settings.overlay)
+    builder, translator = Builder(settings.mesh), Translator(TranslateSettings())
+    pipeline = Pipeline(store, builder, translator, cache, status, authority, source.placed)
     return ControlPlane(
         settings=settings,
-        source=FolderSource(settings.paths, settings.overlay),
+        source=source,
         store=store,
         pipeline=pipeline,
         cache=cache,

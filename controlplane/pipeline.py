@@ -7,7 +7,7 @@ failure is counted, logged and shown, and the next change is tried as if nothing
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import structlog
@@ -45,6 +45,7 @@ class Pipeline:
         cache: Cache,
         status: Status,
         authority: Issuing,
+        place: Callable[[Problem], Problem],
     ) -> None:
         self._store = store
         self._builder = builder
@@ -52,6 +53,7 @@ class Pipeline:
         self._cache = cache
         self._status = status
         self._authority = authority
+        self._place = place
 
     async def run(self) -> None:
         """Serve rounds until cancelled. Idle, it acts at once; busy, changes gather in the store meanwhile."""
@@ -75,7 +77,7 @@ class Pipeline:
         self._status.seconds = time.perf_counter() - started
         self._authority.forget(self._status.mesh.scopes.keys() - mesh.scopes.keys())
         self._status.mesh, self._status.world = mesh, world
-        self._report((*resources.problems, *mesh.problems))
+        self._report((*resources.problems, *map(self._place, mesh.problems)))
 
     def _report(self, problems: tuple[Problem, ...]) -> None:
         """Log each Problem once, when it appears and when it is gone."""

@@ -38,16 +38,17 @@ class Format(enum.StrEnum):
     JSON = "json"
 
 
-def understood(paths: list[Path]) -> tuple[Resources, Mesh]:
-    """Read manifests and say what they mean; pods that a cluster would make of them are made up."""
-    resources = planned(FolderSource(paths).read())
-    return resources, Builder(MeshSettings()).build(resources)
+def understood(paths: list[Path]) -> tuple[Resources, Mesh, tuple[Problem, ...]]:
+    """Read manifests and say what they mean, and what is wrong; pods that a cluster would make are made up."""
+    source = FolderSource(paths)
+    resources = planned(source.read())
+    mesh = Builder(MeshSettings()).build(resources)
+    return resources, mesh, (*resources.problems, *map(source.placed, mesh.problems))
 
 
 def validate(filename: options.Filenames, as_json: options.AsJson = False) -> None:
     """Check manifests: every mistake with its file, line, object and field. Exit 1 on errors."""
-    resources, mesh = understood(filename)
-    problems: tuple[Problem, ...] = (*resources.problems, *mesh.problems)
+    resources, _, problems = understood(filename)
     if as_json:
         show_json([problem_view(problem) for problem in problems])
     else:
@@ -66,7 +67,7 @@ def translate(
     output: Annotated[Format, typer.Option("-o", "--output", help="yaml or json.")] = Format.YAML,
 ) -> None:
     """Print exactly what the sidecar of a pod would be sent; certificates are made at run time and not shown."""
-    _, mesh = understood(filename)
+    _, mesh, _ = understood(filename)
     world = Translator(TranslateSettings()).translate(mesh, bundle=MADE_AT_RUN_TIME)
     shown = snapshot_view(world.roles[_role(world, proxy)], _types(only))
     print_document(shown, output)

@@ -8,6 +8,7 @@ from pathlib import Path
 import world
 from controlplane.pipeline import Pipeline
 from controlplane.status import Status
+from kube.problem import Problem
 from local.plan import planned
 from mesh.build import Builder
 from mesh.model import Identity, Mesh, PodId
@@ -34,6 +35,11 @@ class Issued:
         self.forgotten.update(identities)
 
 
+def as_found(problem: Problem) -> Problem:
+    """Leave a Problem where it was found."""
+    return problem
+
+
 class BrittleTranslator(Translator):
     """Fails as a bug of ours would, while `broken`."""
 
@@ -45,6 +51,11 @@ class BrittleTranslator(Translator):
         return super().translate(mesh, bundle)
 
 
+def pipeline_of(status: Status, authority: Issued) -> Pipeline:
+    builder, translator = Builder(MeshSettings()), Translator(TranslateSettings())
+    return Pipeline(Store(), builder, translator, Cache(), status, authority, as_found)
+
+
 def resources(folder: Path, *texts: str) -> Resources:
     for number, text in enumerate((world.base(), *texts)):
         (folder / f"{number}.yaml").write_text(text)
@@ -53,7 +64,7 @@ def resources(folder: Path, *texts: str) -> Resources:
 
 def test_the_last_good_configuration_stays_when_a_round_fails(tmp_path: Path) -> None:
     cache, status, translator = Cache(), Status(), BrittleTranslator(TranslateSettings())
-    pipeline = Pipeline(Store(), Builder(MeshSettings()), translator, cache, status, Issued())
+    pipeline = Pipeline(Store(), Builder(MeshSettings()), translator, cache, status, Issued(), as_found)
     pipeline.round(resources(tmp_path))
     (client,) = [pod for pod in status.world.proxies if pod.name.startswith("client")]
     before = cache.view(client)
@@ -72,7 +83,9 @@ def test_the_last_good_configuration_stays_when_a_round_fails(tmp_path: Path) ->
 
 def test_problems_of_reading_and_of_meaning_are_shown_together(tmp_path: Path) -> None:
     status = Status()
-    pipeline = Pipeline(Store(), Builder(MeshSettings()), Translator(TranslateSettings()), Cache(), status, Issued())
+    pipeline = Pipeline(
+        Store(), Builder(MeshSettings()), Translator(TranslateSettings()), Cache(), status, Issued(), as_found
+    )
     pipeline.round(resources(tmp_path, "kind: [", world.split("s", "nowhere", {"web-v1": 1})))
     assert {problem.rule for problem in status.problems} >= {"decode", "T1"}
     assert PodId("test", "client") not in status.world.proxies
@@ -80,7 +93,7 @@ def test_problems_of_reading_and_of_meaning_are_shown_together(tmp_path: Path) -
 
 def test_leaves_of_identities_that_are_gone_are_not_renewed_any_more(tmp_path: Path) -> None:
     authority = Issued()
-    pipeline = Pipeline(Store(), Builder(MeshSettings()), Translator(TranslateSettings()), Cache(), Status(), authority)
+    pipeline = pipeline_of(Status(), authority)
     pipeline.round(resources(tmp_path))
     assert authority.forgotten == set()
     pipeline.round(Resources())
