@@ -87,11 +87,12 @@ def entering(container: RunningContainer) -> list[str]:
     return [executable("nsenter"), *namespaces, *container.becoming]
 
 
-def mount_script(scratch: Path, mounts: Sequence[Mount], folder: str) -> str:
+def mount_script(scratch: Path, mounts: Sequence[Mount], folder: str, hidden: Path) -> str:
     """The script that makes a container's view of the files and then runs its arguments in `folder`.
 
     `/run` is a fresh tmpfs; `scratch` is an empty folder it is prepared in, so that sources below `/run` stay
-    reachable. Raises Missing for a mount that would need a new folder in `/`.
+    reachable. `hidden`, where the mesh's keys are, is shown empty: modes don't keep out a container that runs as the
+    user they belong to. Raises Missing for a mount that would need a new folder in `/`.
     """
     # Parents first: a volume may be mounted inside another.
     placed = sorted(
@@ -106,6 +107,7 @@ def mount_script(scratch: Path, mounts: Sequence[Mount], folder: str) -> str:
         *(line for number, ground in enumerate(grounds) for line in _layer(ground, scratch / f".layer{number}")),
         *(line for source, target in (*inside, *outside) for line in _bind(source, target)),
         f"mount --rbind {_quoted(scratch)} {RUN}",
+        *([] if RUN in hidden.parents else [f"mount -t tmpfs -o mode=0755,ro,nosuid,nodev tmpfs {_quoted(hidden)}"]),
         f"cd {shlex.quote(folder)} 2>/dev/null || cd /",
         'exec "$@"',
     ]

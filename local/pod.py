@@ -187,7 +187,10 @@ class PodLife:
         base = {"PATH": search_path(), "HOSTNAME": self.plan.key.name, "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108 - the one folder everybody may write to
         self._environments[container.name] = {**base, **given}
         mounts = self.folder.mounts(container)
-        script = mount_script(self.folder.scratch, mounts, container.working_dir or str(self.plan.folder))
+        working_folder = container.working_dir or str(self.plan.folder)
+        # All this user's clusters keep their keys there.
+        hidden = self._host.settings.state.parent
+        script = mount_script(self.folder.scratch, mounts, working_folder, hidden)
         command = container_command(self._sandbox.pid, script, self._become(container), command_line(container, given))
         with self.folder.log(container) as log:
             return await asyncio.create_subprocess_exec(

@@ -50,7 +50,8 @@ def test_with_one_user_capabilities_tell_the_proxy_from_the_app() -> None:
 
 def test_what_is_mounted_below_run_is_prepared_before_run_is_replaced(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
-    script = mount_script(scratch, [Mount(tmp_path, "/var/run/secrets/x"), Mount(tmp_path, "/run/secrets")], "/x y")
+    mounts = [Mount(tmp_path, "/var/run/secrets/x"), Mount(tmp_path, "/run/secrets")]
+    script = mount_script(scratch, mounts, "/x y", Path("/run/user/7/weft-7"))
     lines = script.splitlines()
     outer = lines.index(f"mount --rbind {tmp_path} {scratch}/secrets")
     inner = lines.index(f"mount --rbind {tmp_path} {scratch}/secrets/x")
@@ -59,11 +60,20 @@ def test_what_is_mounted_below_run_is_prepared_before_run_is_replaced(tmp_path: 
 
 
 def test_a_new_folder_is_made_in_a_layer_and_never_on_the_machine(tmp_path: Path) -> None:
-    script = mount_script(tmp_path / "scratch", [Mount(tmp_path, "/etc/weft-test/deep")], "/")
+    script = mount_script(tmp_path / "scratch", [Mount(tmp_path, "/etc/weft-test/deep")], "/", tmp_path)
     assert script.index("mount -t overlay") < script.index("mkdir -p /etc/weft-test/deep")
     assert "lowerdir=/etc," in script
 
 
 def test_a_new_folder_in_the_root_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(Missing, match="would be a new folder in /"):
-        mount_script(tmp_path, [Mount(tmp_path, "/weft-test-absent")], "/")
+        mount_script(tmp_path, [Mount(tmp_path, "/weft-test-absent")], "/", tmp_path)
+
+
+def test_the_folder_of_the_keys_is_shown_empty_once_nothing_in_it_is_needed_any_more(tmp_path: Path) -> None:
+    state = tmp_path / "weft-0"
+    lines = mount_script(state / "scratch", [Mount(state / "volume", "/run/volume")], "/", state).splitlines()
+    empty = next(number for number, line in enumerate(lines) if line.startswith("mount -t tmpfs") and "ro," in line)
+    assert lines[empty].endswith(f" {state}")
+    assert all(str(state) not in line for line in lines[empty + 1 :])
+    assert lines.index(f"mount --rbind {state / 'scratch'} /run") < empty
