@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from proxy import ports, probes
 from proxy.probes import TYPE, Document, Probe
+from smi.regex import PROGRAM_LIMIT, PROGRAM_LIMIT_KEY
 
 POD_IP: Final = "$(POD_IP)"
 """The pod's address, which Kubernetes fills into a container's arguments."""
@@ -56,6 +57,7 @@ def bootstrap(settings: BootstrapSettings) -> Document:
     options = _socket_options(settings)
     document: Document = {
         "admin": {"address": _address("127.0.0.1", ports.ADMIN)},
+        "layered_runtime": runtime(),
         "dynamic_resources": {"ads_config": _ads(settings), "cds_config": _from_ads(), "lds_config": _from_ads()},
         "static_resources": {
             "listeners": [_health(settings), _metrics(settings)],
@@ -67,6 +69,11 @@ def bootstrap(settings: BootstrapSettings) -> Document:
     if settings.heap_bytes is not None:
         document["overload_manager"] = _overload_manager(settings.heap_bytes)
     return document
+
+
+def runtime() -> Document:
+    """Envoy's runtime settings: the size of regexes that `smi` lets pass is the one Envoy takes (rule F6)."""
+    return {"layers": [{"name": "weft", "static_layer": {PROGRAM_LIMIT_KEY: PROGRAM_LIMIT}}]}
 
 
 def arguments(settings: BootstrapSettings) -> list[str]:

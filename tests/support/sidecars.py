@@ -27,6 +27,7 @@ from urllib.parse import quote
 from fake_ads import FakeAds
 from fake_authority import FakeAuthority
 from mesh.model import Mesh, PodId
+from proxy.bootstrap import runtime
 from xds.names import node_id
 from xds.resource import SECRET
 from xds.translate.world import TranslateSettings, Translator
@@ -269,6 +270,7 @@ def _bootstrap(node: str, ads: Path) -> dict[str, Any]:
     source = {"ads": {}, "resource_api_version": "V3"}
     return {
         "node": {"id": node, "cluster": node},
+        "layered_runtime": runtime(),
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 15000}}},
         "dynamic_resources": {"ads_config": stream, "cds_config": source, "lds_config": source},
         "static_resources": {

@@ -12,6 +12,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
+from proxy.bootstrap import runtime
 from sidecars import envoy_binary
 from xds.readable import decode
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, Resource
@@ -51,6 +52,7 @@ def static_bootstrap(snapshot: Snapshot, secrets: Iterable[Resource]) -> dict[st
     known[SECRET] = {**known[SECRET], **{secret.name: _plain(secret) for secret in secrets}}
     return {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+        "layered_runtime": runtime(),
         "static_resources": {
             "listeners": [_resolved(listener, known) for listener in known[LISTENER].values()],
             "clusters": [_resolved(_with_endpoints(cluster, known), known) for cluster in known[CLUSTER].values()],
@@ -75,6 +77,7 @@ def union_bootstrap(all_held: Iterable[Held]) -> dict[str, Any]:
                 union.add(kind, made, held.label)
     return {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+        "layered_runtime": runtime(),
         "static_resources": {kind: list(known.values()) for kind, known in union.resources.items()},
     }
 

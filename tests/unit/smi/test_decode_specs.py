@@ -115,7 +115,11 @@ BAD_MATCHES: list[tuple[object, str, str]] = [
     ({"name": "bad", "methods": [""]}, "methods[0]", "F2"),
     ({"name": "bad", "methods": ["GET|.*"]}, "methods[0]", "A11"),
     ({"name": "bad", "methods": ["GET", ".*"]}, "methods[1]", "A11"),
-    ({"name": "bad", "methods": [f"{chr(65 + index)}METHOD" for index in range(26)]}, "methods", "A11"),
+    (
+        {"name": "bad", "methods": [f"{chr(65 + index // 26)}{chr(65 + index % 26)}METHOD" for index in range(260)]},
+        "methods",
+        "A11",
+    ),
     ({"name": "bad", "headers": "x"}, "headers", "V6"),
     ({"name": "bad", "headers": ["x"]}, "headers[0]", "F2"),
     ({"name": "bad", "headers": {"a": "("}}, "headers.a", "A10"),
