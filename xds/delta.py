@@ -83,6 +83,15 @@ class DeltaMachine(Machine[DeltaRequest]):
     def _tried(self, plan: Plan) -> tuple[str, ...]:
         return (*(resource.name for resource in plan.adds), *plan.missing)
 
+    def _send(self, dialogue: Dialogue, offered: ResourceSet, plan: Plan) -> Response:
+        part = plan.part
+        if part is None or part.stage is None:
+            return super()._send(dialogue, offered, plan)
+        # A long response goes in parts (rule R70), each after the ACK of the one before. The client is led over stages
+        # that all clients with the same need share, so every part is put together once; what changes meanwhile is
+        # simply part of what differs from the stage.
+        return super()._send(dialogue, part.stage, part)
+
     def _assemble(self, dialogue: Dialogue, offered: ResourceSet, plan: Plan) -> Response:
         last = dialogue.last.serial if dialogue.last is not None else 0
         shared = plan.responses.get(self.protocol)

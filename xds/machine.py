@@ -124,10 +124,10 @@ class Machine(ABC, Generic[AnyRequest]):
         response = self._assemble(dialogue, offered, plan)
         later = self._left_over(dialogue, plan)
         if not dialogue.trials:
-            dialogue.asked = NO_NAMES
+            dialogue.asked = plan.rest
         dialogue.sent = Sent(
             response, offered, self._tried(plan), dialogue.held, dialogue.odd, self._round,
-            warms=bool(plan.adds), complete=not later,
+            warms=bool(plan.adds), complete=not later and plan.stage is None,
         )  # fmt: skip
         dialogue.last = response
         dialogue.gated_since = None

@@ -23,6 +23,8 @@ REMEMBERED_PLANS: Final = 64
 """Per pair of sets; more would be clients that each ask for something else."""
 NO_NAMES: Final[frozenset[str]] = frozenset()
 EVERYTHING: Final = frozenset({ALL})
+PART_BYTES: Final = 1024 * 1024
+"""An incremental response with more than this is sent in parts (rule R70)."""
 GREETING: Final = ""
 """In a set of names asked for: an answer, even with nothing in it. No resource has an empty name."""
 NOT_NAMES: Final = frozenset({ALL, GREETING})
@@ -121,12 +123,31 @@ class ResourceSet:
         names = dict.fromkeys(self.named if ALL in asked else ())
         names.update(dict.fromkeys(differing))
         names.update(dict.fromkeys(sorted(asked - NOT_NAMES)))
-        return Plan(
+        plan = Plan(
             adds=tuple(self.named[name] for name in names if name in self.named),
             missing=tuple(name for name in names if name not in self.named and name in asked),
             vanished=tuple(name for name in names if name not in self.named and name not in asked),
             answer=not asked.isdisjoint(NOT_NAMES),
         )
+        plan.part = self._first_part(held, asked, plan, frozenset(differing))
+        return plan
+
+    def _first_part(
+        self, held: ResourceSet, asked: frozenset[str], plan: Plan, differing: frozenset[str]
+    ) -> Plan | None:
+        """The part of a long plan to send first. The rest is the plan of a client that holds the part's `stage`."""
+        size = 0
+        for count, resource in enumerate(plan.adds):
+            size += len(resource.entry)
+            if count and size > PART_BYTES:
+                break
+        else:
+            return None
+        adds, later = plan.adds[:count], plan.adds[count:]
+        stage = ResourceSet(self.type_url, {**held.named, **{resource.name: resource for resource in adds}})
+        # What differs is sent anyway; what was asked for though it does not differ has to be asked for again.
+        rest = frozenset(each.name for each in later if each.name in asked or each.name not in differing)
+        return Plan(adds, plan.missing, answer=plan.answer, stage=stage, rest=rest)
 
 
 @dataclass(slots=True)
@@ -135,7 +156,8 @@ class Plan:
 
     `adds` are new, changed or asked for; `missing` were asked for and do not exist; `vanished` are held by the client
     and exist no more; `withheld` differ too and are not sent now. `answer`: a wildcard was asked for, so a response is
-    due even with nothing in it (rule R48). `responses` keeps what was put together for it, by protocol.
+    due even with nothing in it (rule R48). `responses` keeps what was put together for it, by protocol. `part` is the
+    first part of a long plan; of such a part, `stage` is what the client holds then, and `rest` what it still asks for.
     """
 
     adds: tuple[Resource, ...] = ()
@@ -144,6 +166,9 @@ class Plan:
     withheld: tuple[str, ...] = ()
     answer: bool = False
     responses: dict[str, Response] = field(default_factory=dict)
+    part: Plan | None = None
+    stage: ResourceSet | None = None
+    rest: frozenset[str] = NO_NAMES
 
 
 NOTHING: Final = ResourceSet("", {})

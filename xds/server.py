@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import grpc
 import grpc.aio
 import structlog
 
+from xds.admission import Admission, AdmissionSettings, Place
 from xds.cache import Cache
 from xds.peer import Authenticator, Peer, Refused
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET
@@ -96,6 +97,8 @@ class ServerSettings:
     ping_timeout: timedelta = timedelta(seconds=10)
     receive_limit: int = 32 * 1024 * 1024
     """Bytes of one request. A node alone has 61 KB, a thousand names 58 KB (rule R78)."""
+    admission: AdmissionSettings = field(default_factory=AdmissionSettings)
+    """How many new streams get their configuration at once (rule R77)."""
 
 
 class XdsServer:
@@ -110,6 +113,7 @@ class XdsServer:
         self._server: grpc.aio.Server | None = None
         self._port = 0
         self._sessions: set[Session] = set()
+        self._admission = Admission(settings.admission)
 
     @property
     def port(self) -> int:
@@ -125,6 +129,11 @@ class XdsServer:
     def assembled(self) -> int:
         """How many responses were put together so far; each goes to every stream that needs the same."""
         return self._commons.assembler.assembled
+
+    @property
+    def admission(self) -> Admission:
+        """Who had to wait because many came at once."""
+        return self._admission
 
     def proxies(self) -> list[ProxyStatus]:
         """One for each stream, by node."""
@@ -211,7 +220,7 @@ class XdsServer:
             log.info("proxy connected", node=session.node, identity=peer.identity.uri)
             reader = asyncio.create_task(_read(incoming, session))
             try:
-                await _write(session, context.write)
+                await _write(session, context.write, self._admission)
             finally:
                 reader.cancel()
         finally:
@@ -245,15 +254,24 @@ async def _read(requests: AsyncIterator[bytes], session: Session) -> None:
         session.end(Ending("OK", "the client has left"))
 
 
-async def _write(session: Session, send: Callable[[bytes], Awaitable[Any]]) -> None:
+async def _write(session: Session, send: Callable[[bytes], Awaitable[Any]], admission: Admission) -> None:
     """Send what is due, one after the other: the transport's own window is what holds a slow stream back."""
-    while True:
-        await session.due.wait()
-        session.due.clear()
-        if session.ending is not None:
-            return
-        for response in session.pull():
-            await send(response.data)
+    place: Place | None = None
+    try:
+        while True:
+            await session.due.wait()
+            if place is None and session.known:
+                place = await admission.enter()
+            session.due.clear()
+            if session.ending is not None:
+                return
+            for response in session.pull():
+                await send(response.data)
+            if place is not None and place.held and session.brought_up():
+                place.free()
+    finally:
+        if place is not None:
+            place.free()
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:

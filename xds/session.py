@@ -22,6 +22,7 @@ from xds.interest import Names
 from xds.machine import Machine
 from xds.names import pod_id
 from xds.peer import Peer
+from xds.resource import CLUSTER, LISTENER
 from xds.snapshot import Named, SecretSource
 from xds.sotw import SotwMachine
 from xds.status import Counters, ProxyStatus, short_name, type_status
@@ -159,6 +160,18 @@ class Session:
             self._wake_in(self._machine.wake_at - now, self.due.set)
         return responses
 
+    @property
+    def known(self) -> bool:
+        """Whether there is anything to tell this stream: its pod is in the World."""
+        return self._watch is not None and self._watch.view is not None
+
+    def brought_up(self) -> bool:
+        """Whether the client has answered all it asked for, listeners among that, which Envoy asks for last."""
+        dialogues = self._machine.dialogues
+        return (LISTENER in dialogues or CLUSTER not in dialogues) and all(
+            dialogue.at_rest() for dialogue in dialogues.values()
+        )
+
     def status(self) -> ProxyStatus:
         """How this stream stands."""
         self._look()
@@ -168,7 +181,7 @@ class Session:
             connected=self._connected,
             protocol=machine.protocol,
             identity=self._peer.identity.uri,
-            known=machine.view is not None,
+            known=self.known,
             types={short_name(url): type_status(machine, dialogue) for url, dialogue in machine.dialogues.items()},
         )
 

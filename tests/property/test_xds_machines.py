@@ -7,13 +7,14 @@ that takes everything no route ever names a cluster the client lacks.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from xds import resourceset
 from xds.delta import DeltaMachine
 from xds.interest import Names
 from xds.machine import REFERRERS, Machine
@@ -152,8 +153,17 @@ def check_at_rest(line: Line) -> None:
             assert kept or refused or held.keys() == wanted.keys()
 
 
+@pytest.fixture(params=[resourceset.PART_BYTES, 150], ids=["whole", "parts"])
+def part_bytes(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Responses as long as they come, and (rule R70) in parts of one to three of the resources made here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resourceset, "PART_BYTES", request.param)
+        yield request.param
+
+
 @pytest.mark.parametrize("delta", [True, False], ids=["delta", "sotw"])
-@settings(max_examples=150, deadline=None)
+@pytest.mark.usefixtures("part_bytes")
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_at_rest_the_client_holds_what_the_view_says(delta: bool, data: st.DataObject) -> None:
     line = Line(delta)
@@ -174,7 +184,8 @@ def test_at_rest_the_client_holds_what_the_view_says(delta: bool, data: st.DataO
 
 
 @pytest.mark.parametrize("delta", [True, False], ids=["delta", "sotw"])
-@settings(max_examples=100, deadline=None)
+@pytest.mark.usefixtures("part_bytes")
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_r61_r63_a_route_never_names_a_cluster_the_client_lacks(  # noqa: C901 - one branch for each event
     delta: bool, data: st.DataObject

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from xds import pb
+from xds.delta import DeltaMachine
+from xds.interest import Names
 from xds.machine import GATE_PATIENCE, RESUME_PATIENCE
-from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, Resource
+from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, Resource, encode
 from xds.wire import Assembler, ProtocolFault
-from xds_client import resource
+from xds_client import resource, view
 from xds_stream import DeltaStream, lines
 
 UNKNOWN = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
@@ -450,3 +453,78 @@ def test_a_stream_that_is_in_step_holds_no_map_of_its_own() -> None:
     assert stream.machine.view is not None
     assert dialogue.held is stream.machine.view.offered(CLUSTER)
     assert not dialogue.odd
+
+
+def large(name: str, content: int = 0) -> Resource:
+    """A cluster of 300 KB."""
+    return encode(name, pb.Cluster(name=name, alt_stat_name=str(content) * 300_000))
+
+
+def test_r70_a_long_response_goes_in_parts_each_after_the_ack_of_the_one_before() -> None:
+    clusters = [large(name) for name in "abcdefgh"]
+    stream = DeltaStream(*clusters, *(eds(name) for name in "abcdefgh"))
+    assert lines(stream.say(CLUSTER)) == ["Cluster: +a +b +c"]
+    assert lines(stream.say(ENDPOINTS, "a", "b", "c")) == ["ClusterLoadAssignment: +a +b +c"]
+    assert stream.sent() == []
+    assert stream.ack(ENDPOINTS) == []
+    assert lines(stream.ack(CLUSTER)) == ["Cluster: +d +e +f"]
+    assert lines(stream.ack(CLUSTER)) == ["Cluster: +g +h"]
+    assert stream.ack(CLUSTER) == []
+
+
+def test_r70_parts_are_put_together_once_for_all_streams() -> None:
+    clusters = [large(name) for name in "abcdefgh"]
+    shown = view(*clusters)
+    one, two = DeltaStream(), DeltaStream()
+    two.machine, two.assembler = DeltaMachine(one.assembler, Names()), one.assembler
+    for stream in (one, two):
+        stream.machine.show(shown)
+    for step in range(3):
+        raw = []
+        for stream in (one, two):
+            assert (stream.ack(CLUSTER) if step else stream.say(CLUSTER)) != []
+            raw += stream.raw
+        assert raw[0] is raw[1]
+    assert one.assembler.assembled == 3
+
+
+def test_r70_what_changes_between_parts_goes_with_the_next_one() -> None:
+    clusters = {name: large(name) for name in "abcdef"}
+    stream = DeltaStream(*clusters.values())
+    stream.say(CLUSTER)
+    clusters.pop("f")
+    clusters |= {"a": large("a", 1), "x": cds("x")}
+    assert stream.publish(*clusters.values()) == []
+    assert lines(stream.ack(CLUSTER)) == ["Cluster: +a +d +e +x"]
+    assert stream.ack(CLUSTER) == []
+
+
+def test_r70_names_asked_for_again_are_answered_in_whichever_part() -> None:
+    names = "abcdef"
+    stream = DeltaStream(*(large(name) for name in names))
+    stream.ack_all(stream.say(CLUSTER, *names))
+    again = stream.ack_all(stream.say(CLUSTER, *names, "none"))
+    assert lines(again) == ["Cluster: +a +b +c -none", "Cluster: +d +e +f"]
+
+
+def test_r62_listeners_wait_for_the_last_part_of_the_clusters() -> None:
+    stream = DeltaStream(*(large(name) for name in "abcd"), resource(LISTENER, "l"))
+    stream.say(CLUSTER)
+    assert stream.say(LISTENER) == []
+    assert lines(stream.ack(CLUSTER)) == ["Cluster: +d", "Listener: +l"]
+
+
+def test_r17_a_part_that_is_refused_does_not_hold_up_the_others() -> None:
+    stream = DeltaStream(*(large(name) for name in "abcdef"))
+    stream.say(CLUSTER)
+    got = stream.nack(CLUSTER, "b is bad")
+    seen = list(got)
+    for _ in range(10):
+        if not got:
+            break
+        bad = any("b" in each.resources for each in got)
+        got = stream.nack(CLUSTER, "b is bad") if bad else stream.ack(CLUSTER)
+        seen += got
+    taken = {name for each in seen for name in each.resources}
+    assert taken == set("abcdef")
+    assert list(stream.machine.dialogues[CLUSTER].refused) == ["b"]
