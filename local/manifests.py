@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from kube.names import is_label, is_subdomain
 from kube.objects import RawDocument, Service
 from kube.problem import Ref
 from local.podspec import without_nulls
@@ -108,7 +109,13 @@ def _documents(file: Path) -> tuple[Document, ...] | None:
 
 def _is_object(raw: RawDocument) -> bool:
     metadata = raw.get("metadata")
-    return isinstance(raw.get("kind"), str) and isinstance(metadata, dict) and bool(metadata.get("name"))
+    return isinstance(raw.get("kind"), str) and isinstance(metadata, dict) and _is_named(metadata)
+
+
+def _is_named(metadata: RawDocument) -> bool:
+    """Whether the names are names: here they become those of files and hosts."""
+    name, namespace = metadata.get("name"), metadata.get("namespace") or "default"
+    return isinstance(name, str) and is_subdomain(name) and isinstance(namespace, str) and is_label(namespace)
 
 
 def _document(raw: RawDocument, file: Path) -> Document:

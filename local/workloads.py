@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from kube.names import label_fault
 from kube.objects import RawDocument
 from kube.problem import Problem, Ref
 from local.manifests import Document, Manifests
@@ -127,6 +128,8 @@ def _plans(document: Document, injections: Iterable[Injection]) -> Iterator[PodP
 
 def _not_runnable(owner: Ref, pod: PodDocument) -> Iterator[Problem]:
     where = "spec" if owner.kind == "Pod" else "spec.template.spec"
+    for field, fault in _misnamed(pod):
+        yield Problem(owner, f"{where}.{field}", f"{fault}; it does not run on this machine", RULE)
     for index, container in enumerate(pod.spec.containers):
         field = f"{where}.containers[{index}]"
         if not container.command:
@@ -140,6 +143,20 @@ def _not_runnable(owner: Ref, pod: PodDocument) -> Iterator[Problem]:
             yield Problem(
                 owner, field, "grpc probes are not asked on this machine; use httpGet, tcpSocket or exec", RULE
             )
+
+
+def _misnamed(pod: PodDocument) -> Iterator[tuple[str, str]]:
+    """What becomes the name of a file or a host here and can't be one: its field, and why."""
+    spec = pod.spec
+    named = [(f"volumes[{index}].name", volume.name) for index, volume in enumerate(spec.volumes)]
+    named += [(field, text) for field, text in (("hostname", spec.hostname), ("subdomain", spec.subdomain)) if text]
+    for group, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
+        for index, container in enumerate(containers):
+            named.append((f"{group}[{index}].name", container.name))
+            for number, mount in enumerate(container.volume_mounts):
+                if mount.sub_path.startswith("/") or ".." in mount.sub_path.split("/"):
+                    yield f"{group}[{index}].volumeMounts[{number}].subPath", "a subPath stays inside its volume"
+    yield from ((field, fault) for field, text in named if (fault := label_fault(text)))
 
 
 def _probes(container: Container) -> tuple[Any, ...]:

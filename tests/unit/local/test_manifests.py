@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from local.manifests import Manifests, read
 
 POD = "kind: Pod\nmetadata: {name: p}\nspec: {x: null, containers: []}\n"
@@ -37,6 +39,13 @@ def test_a_half_written_file_keeps_what_it_had(tmp_path: Path) -> None:
 
 def test_what_is_no_object_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("[1, 2]\n---\nkind: Pod\n---\nkind: Pod\nmetadata: [x]\n---\n" + POD)
+    assert [document.name for document in read([tmp_path], Manifests()).of("Pod")] == ["p"]
+
+
+@pytest.mark.parametrize("names", ["name: ../x", 'name: "a b"', "name: 1", "name: p, namespace: ../../x"])
+def test_an_object_whose_name_is_none_is_left_out(tmp_path: Path, names: str) -> None:
+    """Its name would become that of a file; the source reports it."""
+    (tmp_path / "a.yaml").write_text(POD.replace("name: p", names) + "---\n" + POD)
     assert [document.name for document in read([tmp_path], Manifests()).of("Pod")] == ["p"]
 
 

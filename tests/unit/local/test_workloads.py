@@ -69,6 +69,26 @@ def test_a_mistake_is_a_problem_and_the_workload_stays_as_it_was(spec: Any, says
     assert {pod.key for pod in found.pods} == {pod.key for pod in good.pods}
 
 
+@pytest.mark.parametrize(
+    ("extra", "field"),
+    [
+        ({"containers": [{"name": "../x", "command": ["x"]}]}, "containers[0].name"),
+        ({"volumes": [{"name": "../../x", "emptyDir": {}}]}, "volumes[0].name"),
+        ({"hostname": "x\n10.0.0.1 web"}, "hostname"),
+        ({"initContainers": [{"name": "a/b", "command": ["x"]}]}, "initContainers[0].name"),
+        (
+            template(volumeMounts=[{"name": "v", "mountPath": "/run/v", "subPath": "../../ca"}])["template"]["spec"],
+            "containers[0].volumeMounts[0].subPath",
+        ),
+    ],
+)
+def test_no_name_in_a_pod_leads_out_of_its_own_files(extra: dict[str, Any], field: str) -> None:
+    spec = {"template": {"spec": {**template()["template"]["spec"], **extra}}}
+    found = wanted(document("Deployment", "web", spec))
+    assert found.pods == ()
+    assert [problem.field for problem in found.problems] == [f"spec.template.spec.{field}"]
+
+
 def test_a_pod_the_injector_refuses_does_not_run() -> None:
     def refuse(pod: dict[str, Any], namespace: NamespaceView) -> Injection:
         mistake = Problem(Ref("Pod", namespace.name, "?"), "spec.containers[0].name", "no", "inject")
