@@ -136,14 +136,14 @@ def good_mesh(mesh: Mesh) -> object:
 
 
 def good_world(world: World) -> object:
-    """The resources named after good things, as every good role is sent them."""
+    """The resources of good roles that are named after good things or hold their own rules."""
     return {
         (role, type_url, name): resource
         for role, snapshot in world.roles.items()
         if snapshot.identity.namespace == GOOD
         for type_url, named in snapshot.resources.items()
         for name, resource in named.items()
-        if GOOD in name
+        if GOOD in name or name.startswith("inbound")
     }
 
 

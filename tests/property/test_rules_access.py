@@ -10,10 +10,12 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Final
 
 from access_rules import Account, Document, Rulebook
 from envoy_judge import Judge, Request
+from fake_authority import FakeAuthority
 from local.plan import planned
 from mesh.build import Builder
 from mesh.model import PodId
@@ -21,11 +23,13 @@ from mesh.settings import MeshSettings
 from random_rules import ACCOUNTS, SERVER, SPACES, random_rules
 from sources.manifest import read_manifest
 from sources.merge import merged
+from static_bootstrap import Held, any_refused_by_envoy
 from xds.resource import LISTENER
 from xds.snapshot import Snapshot, World
 from xds.translate.world import TranslateSettings, Translator
 
 WORLDS: Final = 600
+AUTHORITY: Final = FakeAuthority()
 PORTS: Final = {8080: "http", 5432: "tcp-database", 9000: "anything"}
 HTTP_PORTS: Final = (8080, 9000)
 TCP_PORTS: Final = (5432, 9000)
@@ -76,7 +80,7 @@ def translated(documents: Sequence[Document], permissive: frozenset[str]) -> Wor
     content = "\n---\n".join(json.dumps(document) for document in (*population(permissive), *documents))
     resources = planned(merged([read_manifest("all.yaml", content.encode())], []))
     mesh = Builder(MeshSettings()).build(resources)
-    return Translator(TranslateSettings()).translate(mesh, "the bundle")
+    return Translator(TranslateSettings()).translate(mesh, AUTHORITY.bundle)
 
 
 def permissive_in(number: int) -> frozenset[str]:
@@ -160,6 +164,12 @@ def test_f5_the_order_of_the_documents_changes_nothing() -> None:
         documents = random_rules(number)
         again = translated(documents[::-1], permissive_in(number))
         assert held_by(again, SERVER) == held_by(world(number), SERVER)
+
+
+def test_f6_envoy_accepts_what_random_rules_come_to(tmp_path: Path) -> None:
+    secrets = AUTHORITY.secrets(held_by(world(0), SERVER).identity)
+    every = [Held(f"world {number}", held_by(world(number), SERVER), secrets) for number in range(0, WORLDS, 3)]
+    assert any_refused_by_envoy(every, tmp_path) == ""
 
 
 def test_the_rules_let_in_some_and_refuse_some() -> None:

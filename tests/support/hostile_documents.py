@@ -45,7 +45,7 @@ def _specs() -> Iterator[dict[str, Any]]:
         matches = {"matches": [match, {"name": "b", "headers": [{"host": "a"}]}]}
         old = version in {"v1alpha1", "v1alpha2"}
         yield _object(f"specs.smi-spec.io/{version}", "HTTPRouteGroup", **(matches if old else {"spec": matches}))
-        yield _object(f"specs.smi-spec.io/{version}", "TCPRoute", spec={"matches": {"ports": [80, "81"]}})
+        yield _object(f"specs.smi-spec.io/{version}", "TCPRoute", spec={"matches": {"ports": [8080, "81"]}})
     yield _object("specs.smi-spec.io/v1alpha4", "UDPRoute", spec={"matches": {"ports": [53]}})
 
 
