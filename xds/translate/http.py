@@ -75,7 +75,7 @@ def refusing() -> pb.Filter:
 
 def _manager(stat_prefix: str) -> pb.HttpConnectionManager:
     """What all have in common. Streams may be silent for ever: time-outs are the app's own business."""
-    manager = pb.HttpConnectionManager(
+    return pb.HttpConnectionManager(
         stat_prefix=stat_prefix,
         codec_type=pb.HttpConnectionManager.AUTO,
         http_protocol_options=pb.Http1ProtocolOptions(accept_http_10=True, default_host_for_http_10="localhost"),
@@ -83,13 +83,13 @@ def _manager(stat_prefix: str) -> pb.HttpConnectionManager:
         stream_idle_timeout=pb.seconds(0),
         server_header_transformation=pb.HttpConnectionManager.PASS_THROUGH,
         use_remote_address=pb.BoolValue(value=False),
+        # Callers that count as internal steer our router by x-envoy-… headers. Envoy believes one address that the
+        # caller itself writes into x-forwarded-for, unless the one to believe stands behind a proxy's.
+        xff_num_trusted_hops=1,
         skip_xff_append=True,
         generate_request_id=pb.BoolValue(value=False),
         upgrade_configs=[pb.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
     )
-    # Nobody counts as internal, so nobody steers our router by x-envoy-… headers.
-    manager.internal_address_config.unix_sockets = False
-    return manager
 
 
 def _router() -> pb.HttpFilter:

@@ -1,7 +1,8 @@
 """Access logs of refusals, as JSON on standard output: who, where to, and why (rule A12).
 
-Rule: what is allowed is not logged; what is refused always is. Counters say how often: RBAC's own,
-`ssl.fail_verify_san` for TCP callers refused in the handshake, `refused/…` for the chains that only refuse.
+Rule: what is allowed is not logged; what is refused always is, and who it was is never taken from a header. Counters
+say how often: RBAC's own, `ssl.fail_verify_san` for TCP callers refused in the handshake, `refused/…` for the chains that
+only refuse.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _CONNECTION: Final = {
     "event": "refused",
     "time": "%START_TIME%",
     "source": "%DOWNSTREAM_PEER_URI_SAN%",
-    "source_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "source_address": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
     "destination_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
 }
 _REQUEST: Final = {
