@@ -6,6 +6,7 @@ The init is killed when whoever started it goes, by SIGKILL too.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from local.executables import executable, search_path
 from local.requirements import namespaces, unmet
 
 STATE_VARIABLE = "WEFT_NODE_STATE"
+AGAIN = 0.25
+"""Seconds between two looks at whether the node has ended."""
 
 
 class NodeError(Exception):
@@ -55,18 +58,37 @@ def _run(command: list[str], taken: state.Claim) -> int:
     process = subprocess.Popen(command, env=environment, pass_fds=(taken.lock,))
     state.note_node(taken, process.pid)
 
+    asked: list[int] = []
+
     def pass_on(number: int, frame: FrameType | None) -> None:
         del frame
-        for child in _children(process.pid):
-            os.kill(child, number)
+        asked.append(number)
+        _signal_init(process, number)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, pass_on) for number in numbers}
     try:
-        return process.wait()
+        return _ended(process, asked)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ended(process: subprocess.Popen[bytes], asked: Sequence[int]) -> int:
+    """Wait for the end. What was asked is said again until then: a process 1 that still starts ignores signals."""
+    while True:
+        try:
+            return process.wait(AGAIN)
+        except subprocess.TimeoutExpired:
+            if asked:
+                _signal_init(process, asked[-1])
+
+
+def _signal_init(process: subprocess.Popen[bytes], number: int) -> None:
+    """To the init, or to what is about to become its parent."""
+    for pid in _children(process.pid) or [process.pid]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _children(pid: int) -> list[int]:

@@ -8,6 +8,7 @@ each command, and for each call what answered, `None` when nothing did. It uses 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import socketserver
 import struct
@@ -64,8 +65,13 @@ def listen(ports: tuple[int, ...]) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
-def dial(address: str, port: int, source: str, mark: int) -> None:
-    """Connect and print the answer."""
+def dial(address: str, port: int, source: str, mark: int, uid: int) -> None:
+    """Connect as a user and print the answer."""
+    if uid:
+        # Here, not by a program that starts Python as that user, who need not be able to read it.
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as connection:
         connection.settimeout(3)
@@ -98,10 +104,9 @@ def connect_neighbour(neighbour: int) -> None:
 def call(wanted: dict[str, Any], neighbour: int) -> dict[str, Any] | None:
     """One connection. Keys: `to`, `port`, and where wanted `uid`, `source`, `mark`, `outside` (from the neighbour)."""
     inside = ["nsenter", "-t", str(neighbour), "-n"] if wanted.get("outside") else []
-    uid = wanted.get("uid")
-    person = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"] if uid else []
-    dialling = [wanted["to"], str(wanted["port"]), wanted.get("source", ""), str(wanted.get("mark", 0))]
-    command = [*inside, *person, sys.executable, __file__, "dial", *dialling]
+    numbers = [str(wanted.get("mark", 0)), str(wanted.get("uid", 0))]
+    dialling = [wanted["to"], str(wanted["port"]), wanted.get("source", ""), *numbers]
+    command = [*inside, sys.executable, __file__, "dial", *dialling]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return dict(json.loads(done.stdout)) if done.returncode == 0 else None
 
@@ -135,7 +140,7 @@ def main(spec: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     if sys.argv[1] == "dial":
-        dial(sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
+        dial(sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5]), int(sys.argv[6]))
     elif sys.argv[1] == "listen":
         listen(tuple(int(port) for port in sys.argv[2:]))
         print("listening", flush=True)

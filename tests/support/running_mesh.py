@@ -26,6 +26,9 @@ DEADLINE = 30.0
 class RunningMesh:
     """`weft up` on a folder. Use it as a context manager: leaving it takes everything down."""
 
+    become: tuple[str, ...] = ()
+    """What starts `weft up`, such as a program that gives up privileges first."""
+
     def __init__(self, folder: Path, name: str, *options: str) -> None:
         self.folder = folder
         self.name = name
@@ -37,7 +40,7 @@ class RunningMesh:
         self.log = self.folder.with_suffix(".log")
         with self.log.open("wb") as log:
             self._up = subprocess.Popen(
-                [*WEFT, "up", str(self.folder), "--name", self.name, *self._options],
+                [*self.become, *WEFT, "up", str(self.folder), "--name", self.name, *self._options],
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         try:
