@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from dataclasses import dataclass
 from functools import partial
 
@@ -57,6 +58,8 @@ class ControlPlane:
         # What is here now stays: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()
+        # Rounds run in a thread; streams get the interpreter back after 1 ms, not 5 (docs/decisions/0050).
+        sys.setswitchinterval(0.001)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self.source.run(self.store), name="source"),

@@ -6,8 +6,10 @@ failure is counted, logged and shown, and the next change is tried as if nothing
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import structlog
@@ -15,10 +17,11 @@ import structlog
 from controlplane.status import Status
 from kube.problem import Problem
 from mesh.build import Builder
-from mesh.model import Identity
+from mesh.model import Identity, Mesh
 from smi.resources import Resources
 from sources.store import Store
 from xds.cache import Cache
+from xds.snapshot import World
 from xds.translate.world import Translator
 
 log = structlog.get_logger(__name__)
@@ -56,28 +59,47 @@ class Pipeline:
         self._place = place
 
     async def run(self) -> None:
-        """Serve rounds until cancelled. Idle, it acts at once; busy, changes gather in the store meanwhile."""
+        """Serve rounds until cancelled. Idle, it acts at once; busy, changes gather in the store meanwhile.
+
+        Rounds are computed in a thread, one after the other: streams are served meanwhile (docs/decisions/0050).
+        """
         while True:
-            self.round(await self._store.settled())
+            resources = await self._store.settled()
+            with self._fail_static():
+                started = time.perf_counter()
+                bundle = self._authority.bundle_pem().decode()
+                mesh, world = await asyncio.to_thread(self._compute, resources, bundle)
+                self._publish(resources, mesh, world, started)
 
     def round(self, resources: Resources) -> None:
-        """Publish what these objects mean."""
-        started = time.perf_counter()
-        try:
-            mesh = self._builder.build(resources)
-            world = self._translator.translate(mesh, self._authority.bundle_pem().decode())
-            self._cache.publish(world)
-        except Exception as error:
-            self._status.failures += 1
-            self._status.failure = f"{type(error).__name__}: {error}"
-            log.exception("round failed, the last good configuration stays in force")
-            return
+        """Publish what these objects mean, before anything else happens: for the first time, when nobody waits."""
+        with self._fail_static():
+            started = time.perf_counter()
+            mesh, world = self._compute(resources, self._authority.bundle_pem().decode())
+            self._publish(resources, mesh, world, started)
+
+    def _compute(self, resources: Resources, bundle: str) -> tuple[Mesh, World]:
+        """The slow part. Touches only the Builder and the Translator, which nobody else touches."""
+        mesh = self._builder.build(resources)
+        return mesh, self._translator.translate(mesh, bundle)
+
+    def _publish(self, resources: Resources, mesh: Mesh, world: World, started: float) -> None:
+        self._cache.publish(world)
         self._status.rounds += 1
         self._status.failure = ""
         self._status.seconds = time.perf_counter() - started
         self._authority.forget(self._status.mesh.scopes.keys() - mesh.scopes.keys())
         self._status.mesh, self._status.world = mesh, world
         self._report((*resources.problems, *map(self._place, mesh.problems)))
+
+    @contextmanager
+    def _fail_static(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._status.failures += 1
+            self._status.failure = f"{type(error).__name__}: {error}"
+            log.exception("round failed, the last good configuration stays in force")
 
     def _report(self, problems: tuple[Problem, ...]) -> None:
         """Log each Problem once, when it appears and when it is gone."""
