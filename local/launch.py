@@ -107,7 +107,7 @@ def mount_script(scratch: Path, mounts: Sequence[Mount], folder: str, hidden: Pa
         *(line for number, ground in enumerate(grounds) for line in _layer(ground, scratch / f".layer{number}")),
         *(line for source, target in (*inside, *outside) for line in _bind(source, target)),
         f"mount --rbind {_quoted(scratch)} {RUN}",
-        *([] if RUN in hidden.parents else [f"mount -t tmpfs -o mode=0755,ro,nosuid,nodev tmpfs {_quoted(hidden)}"]),
+        *([] if RUN in hidden.parents else [f"mount -n -t tmpfs -o mode=0755,ro,nosuid,nodev tmpfs {_quoted(hidden)}"]),
         f"cd {shlex.quote(folder)} 2>/dev/null || cd /",
         'exec "$@"',
     ]

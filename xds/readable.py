@@ -5,6 +5,7 @@ Rule: private keys are never shown, whatever asks.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from google.protobuf import descriptor_pool, json_format, message_factory
@@ -18,10 +19,11 @@ HIDDEN = "[hidden]"
 
 def readable(resource: Resource) -> dict[str, Any]:
     """The resource's message in protobuf's JSON form with proto field names (protobuf.dev, ProtoJSON)."""
-    shown = json_format.MessageToDict(decode(resource), preserving_proto_field_name=True)
+    # By way of its text: protobuf's own dict form holds OrderedDicts, which YAML writers do not know.
+    shown: dict[str, Any] = json.loads(json_format.MessageToJson(decode(resource), preserving_proto_field_name=True))
     if resource.type_url == SECRET and "tls_certificate" in shown:
         shown["tls_certificate"]["private_key"] = HIDDEN
-    return dict(shown)
+    return shown
 
 
 def decode(resource: Resource) -> Message:

@@ -53,6 +53,13 @@ def test_translate_prints_what_a_role_is_sent(folder: Path) -> None:
     assert shown["Cluster"]["test/web-v1/80"]["resource"]["type"] == "EDS"
 
 
+def test_translate_prints_yaml_that_says_the_same_as_its_json(folder: Path) -> None:
+    words = ("translate", "-f", str(folder), "--proxy", "test/client")
+    as_yaml, as_json = weft(*words), weft(*words, "-o", "json")
+    assert as_yaml.exit_code == 0, as_yaml.output
+    assert yaml.safe_load(as_yaml.output) == json.loads(as_json.output)
+
+
 def test_translate_names_the_pods_there_are_when_it_does_not_find_one(folder: Path) -> None:
     result = weft("translate", "-f", str(folder), "--proxy", "test/nobody")
     assert result.exit_code == 1
