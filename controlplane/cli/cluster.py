@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 import signal
 import sys
 from typing import Annotated
@@ -11,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from controlplane import logs
 from controlplane.cli import options
 from controlplane.cli.output import fail
 from local.cluster import Cluster
@@ -32,8 +35,10 @@ def up(
     mtls: options.MtlsMode = Mtls.STRICT,
     egress: options.EgressMode = Egress.ALLOWED,
     log_level: Annotated[str, typer.Option(help="The control plane's: debug, info, warning or error.")] = "info",
+    as_json: options.AsJson = False,
 ) -> None:
     """Run manifests on this machine: pods as network namespaces, with real sidecars. Ctrl-C ends it."""
+    logs.configure(log_level)
     state = entered()
     if state is None:
         try:
@@ -48,7 +53,7 @@ def up(
     )  # fmt: skip
     settings = ClusterSettings(
         state=state, name=name, paths=tuple(path.resolve() for path in paths), control_plane=control_plane,
-        trust_domain=trust_domain, observe=show_event,
+        trust_domain=trust_domain, observe=show_event_as_json if as_json else show_event,
     )  # fmt: skip
     asyncio.run(_until_stopped(Cluster(settings)))
 
@@ -66,10 +71,15 @@ def show_event(event: Event) -> None:
     Console(soft_wrap=True).print(line)
 
 
-def down(name: options.ClusterName = options.DEFAULT_CLUSTER) -> None:
+def show_event_as_json(event: Event) -> None:
+    """Print one thing that happened, as a line of JSON."""
+    print(json.dumps(dataclasses.asdict(event)), flush=True)
+
+
+def down(name: options.ClusterName = options.DEFAULT_CLUSTER, as_json: options.AsJson = False) -> None:
     """End a local cluster that runs elsewhere; nothing of it stays on this machine."""
     try:
         end_cluster(name)
     except StateError as error:
         fail(str(error), 1)
-    print(f"{name} has ended")
+    print(json.dumps({"ended": name}) if as_json else f"{name} has ended")
