@@ -88,6 +88,19 @@ def test_a13_a_grant_taken_back_ends_at_once_and_disturbs_nobody_else(mesh: Echo
     assert (set(two["counts"]), two["errors"], two["connections"]) == ({"200", "web-v1"}, [], 1)
 
 
+def test_a13_other_callers_rules_come_and_go_without_dropping_an_open_connection(mesh: EchoMesh) -> None:
+    mesh.write("client.yaml", world.allow_tcp("lines", "client"))
+    held = mesh.start_echo("client", "hold", "greeter.test", "9001", "3")
+    time.sleep(0.5)
+    mesh.write("other.yaml", world.allow_tcp("lines", "other").replace("allow-lines", "allow-other"))
+    assert mesh.echo("other", "dial", "greeter.test", "9001")["first"] == "greeter: hello\n"
+    mesh.remove("other.yaml")
+    assert mesh.echo("other", "dial", "greeter.test", "9001")["first"] == ""
+    result = json.loads(held.communicate(timeout=30)[0])
+    assert result["error"] == ""
+    assert result["lines"] > 50
+
+
 def test_a16_out_of_scope_services_answer_403_from_the_callers_own_sidecar(mesh: EchoMesh) -> None:
     (answer,) = mesh.echo("client", "get", WEB)
     assert answer["status"] == 403
