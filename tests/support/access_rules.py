@@ -33,11 +33,16 @@ class Rulebook:
             return True
         return any(self._grants_request(target, port, request) for target in self._targets(caller, server, port))  # A4
 
-    def connects(self, caller: Account, server: Account, port: int) -> bool:
-        """Whether the caller may open a connection that isn't looked into."""
+    def connects(self, caller: Account, server: Account, port: int, *, may_be_http: bool) -> bool:
+        """Whether the caller may open a connection that isn't looked into, on a port where HTTP may be spoken or not.
+
+        Where it may be, the caller decides what its connection looks like: it needs the right to every request.
+        """
         if server[0] in self.permissive:  # A1
             return True
-        return any(self._grants_connection(target, port) for target in self._targets(caller, server, port))  # A4
+        targets = self._targets(caller, server, port)
+        granting = [target for target in targets if self._grants_connection(target, port)]
+        return any(_opens_every_request(target) or not may_be_http for target in granting)  # A4
 
     def _targets(self, caller: Account, server: Account, port: int) -> list[Document]:
         """The TrafficTargets that are about these two and this port."""
@@ -56,11 +61,13 @@ class Rulebook:
             return False
         if "HTTPRouteGroup" in kinds:
             return any(self._matches(target, rule, request) for rule in _rules(target))
-        return kinds - {"UDPRoute"} == {"TCPRoute"}  # A5, with A4's "UDPRoute stands alone"
+        return _opens_every_request(target)
 
-    def _grants_connection(self, target: Document, port: int) -> bool:
-        kinds = {rule["kind"] for rule in _rules(target)}
-        return "HTTPRouteGroup" not in kinds and self._port_named(target, port)  # F3 and A4
+    def _grants_connection(self, target: Document, port: int, detected: bool) -> bool:
+        kinds = {rule["kind"] for rule in _rules(target)} - {"UDPRoute"}
+        # F3 and A4; F2: what an unknown kind meant to narrow can't be sent as something else than HTTP either
+        whole = kinds == {"TCPRoute"} if detected else "HTTPRouteGroup" not in kinds
+        return whole and self._port_named(target, port)
 
     def _port_named(self, target: Document, port: int) -> bool:
         """Whether some TCPRoute that exists and is valid names the port, or names none (A5, F2)."""
@@ -77,7 +84,7 @@ class Rulebook:
             return False
         matches = group["matches"] if "matches" in group else group["spec"]["matches"]
         chosen = [match for match in matches if not rule.get("matches") or match["name"] in rule["matches"]]  # A6
-        return any(_match(match, request) for match in chosen)
+        return any(match_holds(match, request) for match in chosen)
 
     def _found(self, target: Document, rule: Document) -> Document | None:
         wanted = (rule["kind"], target["metadata"]["namespace"], rule["name"])
@@ -96,6 +103,11 @@ def _rules(target: Document) -> list[Document]:
     return _body(target).get("specs" if target["apiVersion"].endswith("/v1alpha1") else "rules") or []
 
 
+def _opens_every_request(target: Document) -> bool:
+    """A5, with A4's "UDPRoute stands alone"."""
+    return {rule["kind"] for rule in _rules(target)} - {"UDPRoute"} == {"TCPRoute"}
+
+
 def _destination(target: Document) -> Account | None:
     own, subject = target["metadata"]["namespace"], _body(target)["destination"]
     elsewhere = subject.get("namespace") not in {None, "", own}  # A3
@@ -111,16 +123,22 @@ def _sources(target: Document) -> set[Account]:
     }
 
 
-def _match(match: Document, request: Request) -> bool:
+def match_holds(match: Document, request: Request) -> bool:
+    """Whether a request is one that an entry of an HTTPRouteGroup is about (A9 to A11)."""
     methods, headers, path = match.get("methods") or ["*"], _headers(match), match.get("pathRegex")
-    written = [regex for regex in (path, *headers.values()) if regex is not None]
-    if None in map(_compiled, written):  # A9: refused, and grants nothing
+    if not match_stands(match):  # A9: refused, and grants nothing
         return False
     right_path = path is None or _compiled(path).match(request.path.split("?")[0])  # A9
     right_headers = all(  # A10
         name in request.headers and _compiled(regex).search(request.headers[name]) for name, regex in headers.items()
     )
     return bool(right_path and right_headers and ("*" in methods or request.method in methods))  # A11
+
+
+def match_stands(match: Document) -> bool:
+    """Whether RE2 takes all regexes of an entry of an HTTPRouteGroup (A9)."""
+    written = [match.get("pathRegex"), *_headers(match).values()]
+    return None not in [_compiled(regex) for regex in written if regex is not None]
 
 
 @cache

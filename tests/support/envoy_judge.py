@@ -58,7 +58,7 @@ class Judge:
         matchers = validation.get("match_typed_subject_alt_names", [])
         assert all(matcher["san_type"] == "URI" for matcher in matchers)
         # No matcher at all accepts every certificate that chains to the bundle.
-        return not matchers or any(_text(matcher["matcher"], caller) for matcher in matchers)
+        return not matchers or any(text_matches(matcher["matcher"], caller) for matcher in matchers)
 
     def _permitted(self, chain: Mapping[str, Any], caller: str, request: Request) -> bool:
         manager = chain["filters"][0]["typed_config"]
@@ -94,16 +94,17 @@ def _permission(permission: Mapping[str, Any], request: Request) -> bool:
     if kind == "not_rule":
         return not _permission(value, request)
     if kind == "url_path":
-        return _text(value["path"], request.path.partition("?")[0])
+        return text_matches(value["path"], request.path.partition("?")[0])
     assert kind == "header", kind
-    return _header(value, request)
+    return header_matches(value, request)
 
 
-def _header(matcher: Mapping[str, Any], request: Request) -> bool:
+def header_matches(matcher: Mapping[str, Any], request: Request) -> bool:
+    """Whether a HeaderMatcher holds for a request. A header that is not there matches nothing."""
     assert matcher.keys() == {"name", "string_match"}
     special = {":method": request.method, ":path": request.path, ":authority": request.headers.get("host")}
     value = special[matcher["name"]] if matcher["name"] in special else request.headers.get(matcher["name"].lower())
-    return value is not None and _text(matcher["string_match"], value)
+    return value is not None and text_matches(matcher["string_match"], value)
 
 
 def _principal(principal: Mapping[str, Any], caller: str) -> bool:
@@ -111,10 +112,11 @@ def _principal(principal: Mapping[str, Any], caller: str) -> bool:
     if kind == "any":
         return bool(value)
     assert kind == "authenticated", kind
-    return "principal_name" not in value or _text(value["principal_name"], caller)
+    return "principal_name" not in value or text_matches(value["principal_name"], caller)
 
 
-def _text(matcher: Mapping[str, Any], value: str) -> bool:
+def text_matches(matcher: Mapping[str, Any], value: str) -> bool:
+    """Whether a StringMatcher holds for a value. A regex must match the whole of it."""
     ((kind, wanted),) = matcher.items()
     if kind == "exact":
         return bool(value == wanted)

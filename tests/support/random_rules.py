@@ -68,12 +68,13 @@ def _reference(rng: Random) -> Document:
 
 
 def _group(rng: Random, space: str, name: str) -> Document:
-    version, matches = _version(rng), [_match(rng) for _ in range(rng.choice((0, 1, 2, 2, 3)))]
+    version, matches = _version(rng), [random_match(rng) for _ in range(rng.choice((0, 1, 2, 2, 3)))]
     body = {"matches": matches} if version in {"v1alpha1", "v1alpha2"} else {"spec": {"matches": matches}}
     return _object("specs", version, "HTTPRouteGroup", (space, name), body)
 
 
-def _match(rng: Random) -> Document:
+def random_match(rng: Random) -> Document:
+    """One entry of an HTTPRouteGroup, sometimes with a regex that nobody takes."""
     match: Document = {"name": rng.choice(MATCH_NAMES)}
     if rng.random() < 1 / 2:
         match["pathRegex"] = rng.choice(PATHS)
