@@ -49,7 +49,11 @@ golden: $(INSTALLED) ## rewrite the golden outputs; look at the difference befor
 
 .PHONY: bench
 bench: $(INSTALLED) ## run the measurements in bench/
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in protobuf_encoding issuance mesh_round; do \
+		echo "== $$script"; $(BIN)/python -P bench/$$script.py || exit 1; done
+	@for what in generate converge "converge --change split" "converge --change certificate" \
+		"converge --change target --access enforced" sync churn; do \
+		echo "== $$what"; $(BIN)/python -P -m bench $$what $(ARGS) || exit 1; done
 
 .PHONY: lock
 lock: $(INSTALLED) ## pin all dependencies anew in requirements.lock

@@ -80,8 +80,9 @@ class DeltaMachine(Machine[DeltaRequest]):
     def _left_over(self, dialogue: Dialogue, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - state of the world asks it
         return plan.vanished + plan.withheld
 
-    def _tried(self, plan: Plan) -> tuple[str, ...]:
-        return (*(resource.name for resource in plan.adds), *plan.missing)
+    def _tried(self, plan: Plan, response: Response) -> tuple[str, ...]:
+        # The response's own tuple, mostly: a stream that starts would make one of all its names for each type.
+        return response.names + plan.missing
 
     def _send(self, dialogue: Dialogue, offered: ResourceSet, plan: Plan) -> Response:
         part = plan.part

@@ -126,7 +126,7 @@ class Machine(ABC, Generic[AnyRequest]):
         if not dialogue.trials:
             dialogue.asked = plan.rest
         dialogue.sent = Sent(
-            response, offered, self._tried(plan), dialogue.held, dialogue.odd, self._round,
+            response, offered, self._tried(plan, response), dialogue.held, dialogue.odd, self._round,
             warms=bool(plan.adds), complete=not later and plan.stage is None,
         )  # fmt: skip
         dialogue.last = response
@@ -215,7 +215,7 @@ class Machine(ABC, Generic[AnyRequest]):
         """Names of the plan that the client goes on holding as before."""
 
     @abstractmethod
-    def _tried(self, plan: Plan) -> tuple[str, ...]:
+    def _tried(self, plan: Plan, response: Response) -> tuple[str, ...]:
         """What the client is asked to take in, and may refuse."""
 
     @abstractmethod

@@ -109,7 +109,7 @@ class SotwMachine(Machine[SotwRequest]):
         quiet = dialogue.sent is None and not dialogue.odd and not dialogue.asked
         return quiet and not self.offered(dialogue).differing(dialogue.held)
 
-    def _tried(self, plan: Plan) -> tuple[str, ...]:
+    def _tried(self, plan: Plan, response: Response) -> tuple[str, ...]:  # noqa: ARG002 - a whole set repeats what is held
         return tuple(resource.name for resource in plan.adds)
 
     def _assemble(self, dialogue: Dialogue, offered: ResourceSet, plan: Plan) -> Response:
