@@ -41,8 +41,7 @@ class Rulebook:
         if server[0] in self.permissive:  # A1
             return True
         targets = self._targets(caller, server, port)
-        granting = [target for target in targets if self._grants_connection(target, port)]
-        return any(_opens_every_request(target) or not may_be_http for target in granting)  # A4
+        return any(self._grants_connection(target, port, may_be_http) for target in targets)  # A4
 
     def _targets(self, caller: Account, server: Account, port: int) -> list[Document]:
         """The TrafficTargets that are about these two and this port."""
@@ -63,11 +62,10 @@ class Rulebook:
             return any(self._matches(target, rule, request) for rule in _rules(target))
         return _opens_every_request(target)
 
-    def _grants_connection(self, target: Document, port: int, detected: bool) -> bool:
-        kinds = {rule["kind"] for rule in _rules(target)} - {"UDPRoute"}
-        # F3 and A4; F2: what an unknown kind meant to narrow can't be sent as something else than HTTP either
-        whole = kinds == {"TCPRoute"} if detected else "HTTPRouteGroup" not in kinds
-        return whole and self._port_named(target, port)
+    def _grants_connection(self, target: Document, port: int, may_be_http: bool) -> bool:
+        named = "HTTPRouteGroup" in {rule["kind"] for rule in _rules(target)}  # F3 and A4
+        narrowed = may_be_http and not _opens_every_request(target)
+        return not named and not narrowed and self._port_named(target, port)
 
     def _port_named(self, target: Document, port: int) -> bool:
         """Whether some TCPRoute that exists and is valid names the port, or names none (A5, F2)."""
