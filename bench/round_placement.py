@@ -1,6 +1,6 @@
 """Where to compute a round: on the event loop or in a thread. Rule: prints what it measured, nothing else.
 
-`python bench/round_placement.py [services] [endpoints] [identities]`, by default 1,000, 10,000 and 250. While rounds
+`python -m bench.round_placement [services] [endpoints] [identities]`, by default 1,000, 10,000 and 250. While rounds
 are computed, a task asks to be woken every millisecond, as a stream with an ACK would be: as late as it is, a proxy is
 answered. Publishing, which is always done on the loop, is measured apart.
 """
@@ -15,8 +15,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 import uvloop
-from mesh_round import address, slice_of, world
 
+from bench.mesh_round import address, slice_of, world
 from kube.problem import Ref
 from mesh.build import Builder
 from mesh.settings import MeshSettings

@@ -22,6 +22,10 @@ PERMISSIVE_PORTS = "weft.dev/permissive-ports"
 EGRESS = "weft.dev/egress"
 """Annotation of a namespace: `allowed` or `refused` for addresses outside the mesh (rule H6)."""
 
+EXPORT_TO = "weft.dev/export-to"
+"""Annotation of a Service or a namespace: whose callers are told where access is permissive (rule A16): namespaces,
+comma-separated, `.` for its own, `*` for all. The Service's wins."""
+
 SIDECAR_CONTAINERS = frozenset({"weft-proxy", "weft-redirect"})
 """The containers the injector adds to a pod: what they listen on is not the app's."""
 

@@ -16,6 +16,7 @@ from mesh import collect
 from mesh.backends import Answering, ServiceBackends, answer
 from mesh.collect import Key, People
 from mesh.endpoints import Referred, ServiceEndpoints, Slices, Standing, by_service, read_slices, recognise, stand
+from mesh.exports import Announced, limited
 from mesh.inventory import Inventory
 from mesh.lookup import find
 from mesh.model import Identity, Mesh, Scope
@@ -24,7 +25,17 @@ from mesh.readiness import unready
 from mesh.remember import Remembered, RememberedMap
 from mesh.routes import Planning, RootInput, Routing, root_inputs, route
 from mesh.rules import Guarded, RoleInput, guard
-from mesh.scopes import Acquaintance, Opening, Reach, ScopeInput, Surroundings, reaches, scope, scope_inputs, survey
+from mesh.scopes import (
+    Acquaintance,
+    Opening,
+    ScopeInput,
+    Standpoint,
+    Surroundings,
+    reaches,
+    scope,
+    scope_inputs,
+    survey,
+)
 from mesh.services import MeshService, meshed_addresses, read_service, uncontested
 from mesh.settings import Access, MeshSettings
 from mesh.splits import Split, SplitInput, read_split, rootless
@@ -67,10 +78,11 @@ class Builder:
         self._workloads = Remembered(collect.workloads)
         self._watches = Remembered(collect.watches)
         self._problems = RememberedMap[int, Mapping[Any, collect.Judged], tuple[Problem, ...]](collect.problems)
+        self._limited = Remembered(limited)
         self._view = Remembered(survey)
         self._reaches = Remembered(reaches)
         self._scope_inputs = Remembered(scope_inputs)
-        self._scopes = RememberedMap[Reach, ScopeInput, Scope](scope)
+        self._scopes = RememberedMap[Standpoint, ScopeInput, Scope](scope)
         self._identity_scopes = RememberedMap[Identity, Scope, Scope](_itself)
 
     def runs(self) -> dict[str, int]:
@@ -106,7 +118,7 @@ class Builder:
         found = self._problems(dict(enumerate(leaves)))
         late = unready(self._watches(routings), endpoints)
         problems = sorted({*chain.from_iterable(found.values()), *rootless(splits, services), *late}, key=_order)
-        return replace(mesh, scopes=self._scope(mesh, modes, grants), problems=tuple(problems))
+        return replace(mesh, scopes=self._scope(mesh, modes, grants, services, people), problems=tuple(problems))
 
     def _read_services(self) -> Services:
         items = self._inventory.of(Service).items
@@ -184,12 +196,27 @@ class Builder:
             for name, role in people.roles.items()
         })  # fmt: skip
 
-    def _scope(self, mesh: Mesh, modes: Mapping[str, Modes], grants: Grants) -> Mapping[Identity, Scope]:
+    def _scope(
+        self, mesh: Mesh, modes: Mapping[str, Modes], grants: Grants, services: Services, people: People
+    ) -> Mapping[Identity, Scope]:
         permissive = frozenset(name for name, mode in modes.items() if mode.access is Access.PERMISSIVE)
-        view = self._view(Surroundings(mesh.destinations, mesh.backends, mesh.pods, permissive))
+        announced = Announced(
+            services={service.id: service.export_to for service in services.values()},
+            namespaces={name: mode.export_to for name, mode in modes.items()},
+        )
+        surroundings = Surroundings(
+            destinations=mesh.destinations,
+            backends=mesh.backends,
+            pods=mesh.pods,
+            headless=people.headless,
+            permissive=permissive,
+            limited=self._limited(announced),
+            kept={name: exports for name, exports in announced.namespaces.items() if exports is not None},
+        )
+        view = self._view(surroundings)
         reached = self._reaches(Acquaintance(mesh.workloads, grants))
         scopes = self._scopes(self._scope_inputs(Opening(view, reached)))
-        return self._identity_scopes({caller: scopes[reach] for caller, reach in reached.items()})
+        return self._identity_scopes({caller: scopes[view.standpoint(caller, reached[caller])] for caller in reached})
 
 
 def _itself(scope: Scope) -> Scope:

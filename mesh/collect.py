@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from kube.problem import Problem
 from mesh.backends import ServiceBackends
 from mesh.endpoints import ServiceEndpoints
-from mesh.model import Backend, Destination, Endpoint, Identity, PodDestination, PodId, PortId, Workload
+from mesh.model import Backend, Destination, Endpoint, Identity, PodDestination, PodId, PortId, ServiceId, Workload
 from mesh.routes import Routing, Watch
 from mesh.rules import Guarded
 from mesh.services import MeshService
@@ -36,6 +36,7 @@ class People:
     roles: dict[str, Role] = field(default_factory=dict)
     proxies: dict[PodId, str] = field(default_factory=dict)
     pods: dict[PodId, tuple[PodDestination, ...]] = field(default_factory=dict)
+    headless: dict[PodId, tuple[ServiceId, ...]] = field(default_factory=dict)
 
 
 def people(populations: Mapping[str, Population]) -> People:
@@ -45,6 +46,7 @@ def people(populations: Mapping[str, Population]) -> People:
         everybody.roles.update(population.roles)
         everybody.proxies.update(population.proxies)
         everybody.pods.update(population.pods)
+        everybody.headless.update(population.headless)
     return everybody
 
 

@@ -1,4 +1,4 @@
-"""Which modes hold in a namespace and in a pod: access (A1), mTLS (H3), egress (H6).
+"""Which modes hold in a namespace and in a pod: access (A1), mTLS (H3), egress (H6), exports (A16).
 
 Rule: a mode is decided here once and is data from then on. A word that is no mode is a Problem, and the strictest
 mode holds until it is mended.
@@ -14,6 +14,7 @@ from typing import TypeVar
 from kube.enrolment import ACCESS, EGRESS, MTLS, PERMISSIVE_PORTS
 from kube.objects import Namespace
 from kube.problem import Problem, Ref
+from mesh.exports import Exports, read_exports
 from mesh.settings import Access, Egress, MeshSettings, Mtls
 
 M = TypeVar("M", bound=StrEnum)
@@ -34,6 +35,7 @@ class Modes:
     access: Access
     mtls: Mtls
     egress: Egress
+    export_to: Exports = None
     problems: tuple[Problem, ...] = ()
 
 
@@ -55,7 +57,9 @@ def namespace_modes(annotated: Annotated) -> Modes:
     access, bad_access = _mode(ref, annotations, ACCESS, settings.access, Access.ENFORCED)
     mtls, bad_mtls = _mode(ref, annotations, MTLS, settings.mtls, Mtls.STRICT)
     egress, bad_egress = _mode(ref, annotations, EGRESS, settings.egress, Egress.REFUSED)
-    return Modes(access, mtls, egress, (*bad_access, *bad_mtls, *bad_egress))
+    exported = read_exports(ref, annotated.namespace.name, annotations)
+    problems = (*bad_access, *bad_mtls, *bad_egress, *exported.problems)
+    return Modes(access, mtls, egress, exported.exports, problems)
 
 
 def pod_modes(pod: Ref, annotations: Mapping[str, str], namespace: Modes) -> PodModes:

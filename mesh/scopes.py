@@ -1,43 +1,63 @@
 """What each identity's sidecars are told about (rule A16).
 
 Rule: what no grant opens to an identity is left out, which changes what its sidecars cost and never an answer:
-left-out addresses of meshed Services are refused by the caller's own sidecar.
+left-out addresses of meshed Services are refused by the caller's own sidecar. Where access is permissive nothing is
+left out, unless a Service is exported to some namespaces only, or pods that no headless Service leads to are too many.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from mesh.model import Backend, Destination, Identity, PodDestination, PodId, PortId, Scope, Workload
+from mesh.model import Backend, Destination, Identity, PodDestination, PodId, PortId, Scope, ServiceId, Workload
 from mesh.targets import Grant
+
+DIRECT_PODS: Final = 500
+"""Pods of permissive namespaces that a sidecar is told about though no headless Service leads to them. Each costs a
+listener for each port in each sidecar, so that more would make every sidecar grow with the mesh."""
 
 Reach = frozenset[Identity]
 """The identities that one identity may call in some way."""
+Standpoint = tuple[str, Reach]
+"""From where a caller sees: its namespace, where that one is told more than others are (else empty), and its reach."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Everything there is to be told about. `permissive` are the namespaces open to every meshed caller."""
+    """Everything there is to be told about.
+
+    `headless` are the headless Services that lead to a pod; `permissive` the namespaces open to every meshed caller;
+    `limited` the Services that only some namespaces are told about, `kept` the namespaces that say so for all theirs.
+    """
 
     destinations: Mapping[PortId, Destination]
     backends: Mapping[PortId, Backend]
     pods: Mapping[PodId, tuple[PodDestination, ...]]
+    headless: Mapping[PodId, tuple[ServiceId, ...]]
     permissive: frozenset[str]
+    limited: Mapping[ServiceId, frozenset[str]]
+    kept: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The surroundings, sorted: the public part, which everyone is told about, and what is behind each identity."""
+    """The surroundings, sorted: for everyone, besides that for callers of one namespace, and behind each identity."""
 
     public: Scope
+    nearby: Mapping[str, Scope]
     behind: Mapping[Identity, Scope]
+
+    def standpoint(self, caller: Identity, reach: Reach) -> Standpoint:
+        """From where this caller sees; callers with one standpoint see the same."""
+        return (caller.namespace if caller.namespace in self.nearby else "", reach)
 
 
 @dataclass(frozen=True, slots=True)
 class ScopeInput:
-    """What everyone is told about, and the parts that one reach opens."""
+    """What everyone is told about, and the parts that one standpoint opens."""
 
     public: Scope
     opened: tuple[Scope, ...]
@@ -71,20 +91,68 @@ class _Parts:
         return Scope(frozenset(self.destinations), frozenset(self.pods), frozenset(self.backends))
 
 
+@dataclass
+class _Sorting:
+    """A View in the making."""
+
+    public: _Parts
+    nearby: defaultdict[str, _Parts]
+    behind: defaultdict[Identity, _Parts]
+
+    def toward(self, namespaces: frozenset[str] | None) -> list[_Parts]:
+        """The parts of those who are told: callers of these namespaces, None for everyone."""
+        return [self.public] if namespaces is None else [self.nearby[name] for name in sorted(namespaces)]
+
+    def freeze(self) -> View:
+        return View(
+            self.public.freeze(),
+            {name: parts.freeze() for name, parts in self.nearby.items()},
+            {identity: parts.freeze() for identity, parts in self.behind.items()},
+        )
+
+
 def survey(surroundings: Surroundings) -> View:
-    """Sort everything by the identities that answer there."""
-    public, behind = _parts(), defaultdict[Identity, _Parts](_parts)
+    """Sort everything by who is told about it."""
+    sorting = _Sorting(_parts(), defaultdict(_parts), defaultdict(_parts))
     for port, destination in surroundings.destinations.items():
         backends = _backends(destination)
-        for parts in _told(port, backends, surroundings, public, behind):
+        for parts in _told(port, backends, surroundings, sorting):
             parts.destinations.add(port)
             parts.backends |= backends
+    direct: defaultdict[str, set[PodId]] = defaultdict(set)
     for pod, ports in surroundings.pods.items():
-        if pod.namespace in surroundings.permissive:
-            public.pods.add(pod)
-        elif ports:
-            behind[ports[0].identity].pods.add(pod)
-    return View(public.freeze(), {identity: parts.freeze() for identity, parts in behind.items()})
+        if pod.namespace not in surroundings.permissive:
+            if ports:
+                sorting.behind[ports[0].identity].pods.add(pod)
+        elif services := surroundings.headless.get(pod):
+            for service in services:
+                for parts in sorting.toward(surroundings.limited.get(service)):
+                    parts.pods.add(pod)
+        else:
+            direct[pod.namespace].add(pod)
+    _tell_direct(direct, surroundings.kept, sorting)
+    return sorting.freeze()
+
+
+def _tell_direct(direct: Mapping[str, set[PodId]], kept: Mapping[str, frozenset[str]], sorting: _Sorting) -> None:
+    """Tell about pods that no headless Service leads to: all of them, else those of the caller's own namespace."""
+    everyones = [namespace for namespace in direct if namespace not in kept]
+    if sum(len(direct[namespace]) for namespace in everyones) <= DIRECT_PODS:
+        for namespace in everyones:
+            sorting.public.pods |= direct[namespace]
+        everyones = []
+    told: defaultdict[str, set[str]] = defaultdict(set)
+    for namespace in everyones:
+        told[namespace].add(namespace)
+    for namespace in direct.keys() & kept.keys():
+        for caller in kept[namespace]:
+            told[caller].add(namespace)
+    for caller, namespaces in told.items():
+        if sum(len(direct[namespace]) for namespace in namespaces) > DIRECT_PODS:
+            namespaces &= {caller}
+        if sum(len(direct[namespace]) for namespace in namespaces) <= DIRECT_PODS:
+            for namespace in namespaces:
+                sorting.nearby[caller].pods |= direct[namespace]
 
 
 def reaches(known: Acquaintance) -> Mapping[Identity, Reach]:
@@ -98,17 +166,24 @@ def reaches(known: Acquaintance) -> Mapping[Identity, Reach]:
     return {caller: frozenset(reached.get(caller, ())) for caller in sorted(callers)}
 
 
-def scope_inputs(opening: Opening) -> Mapping[Reach, ScopeInput]:
-    """For each distinct reach the parts of the view that it opens, so that callers with one reach share one Scope."""
-    public, behind = opening.view.public, opening.view.behind
+def scope_inputs(opening: Opening) -> Mapping[Standpoint, ScopeInput]:
+    """For each standpoint the parts of the view that it opens, so that callers who see the same share one Scope."""
+    view = opening.view
+    standpoints = {view.standpoint(caller, reach) for caller, reach in opening.reaches.items()}
     return {
-        reach: ScopeInput(public, tuple(behind[identity] for identity in reach & behind.keys()))
-        for reach in opening.reaches.values()
+        (namespace, reach): ScopeInput(
+            view.public,
+            (
+                *([view.nearby[namespace]] if namespace in view.nearby else []),
+                *(view.behind[identity] for identity in reach & view.behind.keys()),
+            ),
+        )
+        for namespace, reach in standpoints
     }
 
 
 def scope(given: ScopeInput) -> Scope:
-    """What callers with one reach are told about."""
+    """What callers with one standpoint are told about."""
     parts = (given.public, *given.opened)
     return Scope(
         destinations=frozenset().union(*(part.destinations for part in parts)),
@@ -127,15 +202,11 @@ def _backends(destination: Destination) -> set[PortId]:
     return {destination.id, *(share.backend for share in (*shares, *destination.tcp_shares))}
 
 
-def _told(
-    port: PortId,
-    backends: set[PortId],
-    surroundings: Surroundings,
-    public: _Parts,
-    behind: Mapping[Identity, _Parts],
-) -> list[_Parts]:
-    """Who is told about a destination: everyone, or those who may call one of its identities."""
-    if port.service.namespace in surroundings.permissive or not surroundings.backends[port].identities:
-        return [public]
+def _told(port: PortId, backends: Iterable[PortId], surroundings: Surroundings, sorting: _Sorting) -> list[_Parts]:
+    """Who is told about a destination: everyone, whom it is exported to, or who may call one of its identities."""
+    if not surroundings.backends[port].identities:
+        return [sorting.public]
+    if port.service.namespace in surroundings.permissive:
+        return sorting.toward(surroundings.limited.get(port.service))
     identities = {identity for backend in backends for identity in surroundings.backends[backend].identities}
-    return [behind[identity] for identity in sorted(identities)]
+    return [sorting.behind[identity] for identity in sorted(identities)]

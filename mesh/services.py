@@ -11,6 +11,7 @@ from ipaddress import ip_address
 
 from kube.objects import Service
 from kube.problem import Problem, Ref
+from mesh.exports import UNSAID, Written, read_exports
 from mesh.model import MeshedAddress, PortId, Protocol, ServiceId
 from mesh.protocols import service_protocol
 
@@ -39,7 +40,13 @@ class MeshService:
     ports: tuple[MeshPort, ...]
     selector: tuple[tuple[str, str], ...]
     publish_not_ready: bool
+    export_to: Written = UNSAID
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def headless(self) -> bool:
+        """Whether its name leads to the addresses of its pods."""
+        return not self.external and not self.addresses
 
     @property
     def ref(self) -> Ref:
@@ -58,6 +65,7 @@ def read_service(service: Service) -> MeshService:
     external = spec.type == "ExternalName"
     addresses, bad_addresses = _addresses(service)
     ports, bad_ports = _ports(own, service)
+    export_to = read_exports(service.ref, service.namespace, service.metadata.annotations)
     return MeshService(
         id=own,
         external=external,
@@ -65,7 +73,8 @@ def read_service(service: Service) -> MeshService:
         ports=() if external else ports,
         selector=tuple(sorted(spec.selector.items())),
         publish_not_ready=spec.publish_not_ready_addresses,
-        problems=(*bad_addresses, *bad_ports),
+        export_to=export_to,
+        problems=(*bad_addresses, *bad_ports, *export_to.problems),
     )
 
 

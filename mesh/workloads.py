@@ -15,7 +15,7 @@ from kube.enrolment import enrolled, injected
 from kube.objects import Deployment, Pod, PodTemplate, StatefulSet
 from kube.problem import Problem
 from mesh.inbound import RolePort, listens_on, ports_of, taken_ports
-from mesh.model import Identity, PodDestination, PodId
+from mesh.model import Identity, PodDestination, PodId, ServiceId
 from mesh.modes import Modes, PodModes, pod_modes
 from mesh.services import MeshService, is_address
 from mesh.settings import Egress, Mtls
@@ -63,6 +63,8 @@ class Population:
     pods: dict[PodId, tuple[PodDestination, ...]] = field(default_factory=dict)
     identities: dict[PodName, Identity] = field(default_factory=dict)
     members: dict[str, tuple[Identity, ...]] = field(default_factory=dict)
+    headless: dict[PodId, tuple[ServiceId, ...]] = field(default_factory=dict)
+    """The headless Services that lead to a pod's own address, for those that have any."""
     problems: tuple[Problem, ...] = ()
 
 
@@ -78,6 +80,7 @@ def populate(census: Census) -> Population:
         proxies={PodId(census.namespace, name): role.id for name, role in roles.items()},
         pods={found[0].pod: found for name, role in roles.items() if (found := _destinations(meshed[name], role))},
         identities={(census.namespace, name): identity for name, identity in identities.items()},
+        headless=_headless(census.namespace, selected),
         members={service.id.name: _members(census, service, pods, identities) for service, pods in selected},
         problems=problems,
     )
@@ -95,6 +98,15 @@ def _selected(services: Iterable[MeshService], pods: Iterable[Pod]) -> _Selected
             candidates = min((labelled.get(label, []) for label in service.selector), key=len)
             found.append((service, [pod for pod in candidates if _matches(service, pod.metadata.labels)]))
     return found
+
+
+def _headless(namespace: str, selected: _Selected) -> dict[PodId, tuple[ServiceId, ...]]:
+    found: dict[PodId, list[ServiceId]] = defaultdict(list)
+    for service, pods in selected:
+        if service.headless:
+            for pod in pods:
+                found[PodId(namespace, pod.name)].append(service.id)
+    return {pod: tuple(services) for pod, services in found.items()}
 
 
 def _matches(service: MeshService, labels: Mapping[str, str]) -> bool:
