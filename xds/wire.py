@@ -17,6 +17,9 @@ from xds.resourceset import NO_NAMES, NOTHING, ResourceSet
 REMEMBERED_REQUESTS: Final = 512
 REMEMBERED_BYTES: Final = 128 * 1024
 """Longer requests are read anew each time, so that what is remembered stays bounded."""
+REMEMBERED_INITIAL_BYTES: Final = 8 * 1024 * 1024
+"""Of requests whose initial versions are remembered, all together: the one thing kept that a client makes as large as
+it likes. What is remembered of them takes some ten times as much memory."""
 REMEMBERED_RESPONSES: Final = 256
 
 
@@ -142,6 +145,7 @@ class RequestReader:
         self._delta: dict[bytes, DeltaRequest] = {}
         self._sotw: dict[bytes, SotwRequest] = {}
         self._initial: dict[frozenset[tuple[str, str]], ResourceSet] = {}
+        self._initial_bytes = 0
 
     def delta(self, data: bytes) -> DeltaRequest:
         """Raises ProtocolFault where the bytes are no DeltaDiscoveryRequest."""
@@ -155,7 +159,7 @@ class RequestReader:
             node_id=message.node.id,
             subscribe=frozenset(message.resource_names_subscribe),
             unsubscribe=frozenset(message.resource_names_unsubscribe),
-            initial=self._brought(message.type_url, message.initial_resource_versions),
+            initial=self._brought(message.type_url, message.initial_resource_versions, len(data)),
             nonce=message.response_nonce,
             rejection=_rejection(message),
         )
@@ -180,16 +184,22 @@ class RequestReader:
         _remember(self._sotw, data, request)
         return request
 
-    def _brought(self, type_url: str, versions: Mapping[str, str]) -> ResourceSet:
+    def _brought(self, type_url: str, versions: Mapping[str, str], size: int) -> ResourceSet:
+        """The same object for all that bring the same; `size` is the request's, in bytes."""
         if not versions:
             return NOTHING
         key = frozenset(versions.items())
         known = self._initial.get(key)
         if known is None or known.type_url != type_url:
-            if len(self._initial) >= REMEMBERED_REQUESTS:
-                self._initial.clear()
             named = {name: unseen(type_url, name, version) for name, version in versions.items()}
-            known = self._initial[key] = ResourceSet(type_url, named)
+            known = ResourceSet(type_url, named)
+            if size > REMEMBERED_INITIAL_BYTES:
+                return known
+            if self._initial_bytes + size > REMEMBERED_INITIAL_BYTES:
+                self._initial.clear()
+                self._initial_bytes = 0
+            self._initial[key] = known
+            self._initial_bytes += size
         return known
 
 
