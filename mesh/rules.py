@@ -46,7 +46,7 @@ def guard(given: RoleInput) -> Guarded:
 def _inbound(port: RolePort, open_to_all: bool, grants: tuple[Grant, ...]) -> InboundPort:
     covering = [grant for grant in grants if grant.covers(port.number)]
     http = tuple(rule for grant in covering for rule in _http_rule(grant)) if port.protocol != Protocol.TCP else ()
-    tcp = tuple(rule for grant in covering for rule in _tcp_rule(grant)) if not port.protocol.is_http else ()
+    tcp = tuple(rule for grant in covering for rule in _tcp_rule(grant, port)) if not port.protocol.is_http else ()
     return InboundPort(port.number, port.protocol, port.mtls, open_to_all, http, tcp)
 
 
@@ -57,8 +57,10 @@ def _http_rule(grant: Grant) -> list[HttpRule]:
     return [HttpRule(str(grant.target), grant.sources, grant.requests)] if grant.requests else []
 
 
-def _tcp_rule(grant: Grant) -> list[TcpRule]:
-    return [TcpRule(str(grant.target), grant.sources)] if grant.connections else []
+def _tcp_rule(grant: Grant, port: RolePort) -> list[TcpRule]:
+    """None where requests may pass and not every one is allowed: the caller decides what its connection looks like."""
+    whole = port.protocol is Protocol.TCP or grant.requests is None
+    return [TcpRule(str(grant.target), grant.sources)] if grant.connections and whole else []
 
 
 def _idle(grant: Grant, ports: tuple[RolePort, ...]) -> list[Problem]:

@@ -257,6 +257,8 @@ def test_a4_a5_rules_are_exactly_what_the_targets_say(world: dict[Ref, Anything]
                 requests, connections = said(world, origin, inbound.port)
                 if inbound.open or not concerns(origin, workload.identity):
                     requests, connections = None, False
+                if inbound.protocol is Protocol.DETECT and requests is None:
+                    connections = False  # whatever is not HTTP at first sight may be HTTP all the same
                 if inbound.protocol is Protocol.TCP:
                     requests = None
                 assert (set(http_rules[name]) if name in http_rules else None) == requests

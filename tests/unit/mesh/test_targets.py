@@ -243,8 +243,8 @@ def test_f1_empty_sources_never_mean_anyone() -> None:
         ([http("items", "nothing"), tcp("every")], {}),
         ([http("items"), tcp("missing")], {}),
         ([http("items"), tcp("broken")], {}),
-        # an unknown kind beside TCPRoutes: connections stand, requests may have been meant to be narrowed
-        ([RuleRef(kind="HTTPRoute", name="items"), tcp("every")], {TCP_PORT: "t", DETECT_PORT: "t"}),
+        # an unknown kind beside TCPRoutes may have meant to narrow requests: connections stand where none can pass
+        ([RuleRef(kind="HTTPRoute", name="items"), tcp("every")], {TCP_PORT: "t"}),
         # a group whose matches are all invalid
         ([http("empty")], {}),
         ([http("empty", "bad")], {}),
