@@ -1,8 +1,8 @@
 """Access logs of refusals, as JSON on standard output: who, where to, and why (rule A12).
 
 Rule: what is allowed is not logged; what is refused always is, and who it was is never taken from a header. Counters
-say how often: RBAC's own, `ssl.fail_verify_san` for TCP callers refused in the handshake, `refused/…` for the chains that
-only refuse.
+say how often: RBAC's own, `ssl.fail_verify_san` for TCP callers refused in the handshake, `refused/…` for the chains
+that only refuse.
 """
 
 from __future__ import annotations
