@@ -14,7 +14,7 @@ from mesh.build import Builder
 from mesh.settings import MeshSettings
 from sources.manifest import read_manifest
 from sources.merge import merged
-from static_bootstrap import Held, any_refused_by_envoy
+from static_bootstrap import Held, refused_by_envoy
 from xds.resource import Resource
 from xds.snapshot import Snapshot, World
 from xds.translate.world import TranslateSettings, Translator
@@ -54,4 +54,4 @@ def test_f6_envoy_accepts_what_hostile_documents_come_to(tmp_path: Path) -> None
                 known |= found
                 every.append(Held(f"{role} beside {number}", snapshot, authority.secrets(snapshot.identity)))
     assert len(every) > 20
-    assert any_refused_by_envoy(every, tmp_path) == ""
+    assert refused_by_envoy(every, tmp_path) == ""

@@ -21,7 +21,7 @@ import yaml
 
 from fake_authority import FakeAuthority
 from manifest_world import Understood, understood
-from static_bootstrap import Held, any_refused_by_envoy
+from static_bootstrap import Held, refused_by_envoy
 from xds.readable import readable
 from xds.resource import TYPES
 
@@ -108,4 +108,4 @@ def test_f6_envoy_accepts_every_role_of_every_case(tmp_path: Path) -> None:
         for case in CASES
         for role, snapshot in translated(case, authority.bundle).world.roles.items()
     ]
-    assert any_refused_by_envoy(every, tmp_path) == ""
+    assert refused_by_envoy(every, tmp_path) == ""

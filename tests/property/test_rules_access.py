@@ -23,7 +23,7 @@ from mesh.settings import MeshSettings
 from random_rules import ACCOUNTS, SERVER, SPACES, random_rules
 from sources.manifest import read_manifest
 from sources.merge import merged
-from static_bootstrap import Held, any_refused_by_envoy
+from static_bootstrap import Held, refused_by_envoy
 from xds.resource import LISTENER
 from xds.snapshot import Snapshot, World
 from xds.translate.world import TranslateSettings, Translator
@@ -173,7 +173,7 @@ def test_f5_the_order_of_the_documents_changes_nothing() -> None:
 def test_f6_envoy_accepts_what_random_rules_come_to(tmp_path: Path) -> None:
     secrets = AUTHORITY.secrets(held_by(world(0), SERVER).identity)
     every = [Held(f"world {number}", held_by(world(number), SERVER), secrets) for number in range(0, WORLDS, 3)]
-    assert any_refused_by_envoy(every, tmp_path) == ""
+    assert refused_by_envoy(every, tmp_path) == ""
 
 
 def test_the_rules_let_in_some_and_refuse_some() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -28,19 +28,10 @@ class Held:
     secrets: Sequence[Resource]
 
 
-def refused_by_envoy(snapshot: Snapshot, secrets: Iterable[Resource], folder: Path) -> str:
-    """What Envoy says against the Snapshot; empty if it accepts it."""
-    return _refused(static_bootstrap(snapshot, secrets), folder)
-
-
-def any_refused_by_envoy(all_held: Iterable[Held], folder: Path) -> str:
-    """What Envoy says against any of the Snapshots, in one run. The labels of what it names are in its words."""
-    return _refused(union_bootstrap(all_held), folder)
-
-
-def _refused(document: Mapping[str, Any], folder: Path) -> str:
+def refused_by_envoy(all_held: Iterable[Held], folder: Path) -> str:
+    """What Envoy says against any of the Snapshots, in one run; empty if it accepts all. Its words name the labels."""
     path = folder / "bootstrap.json"
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps(union_bootstrap(all_held)))
     command = [str(envoy_binary()), "-c", str(path), "--mode", "validate", "-l", "error"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return "" if done.returncode == 0 else done.stderr + done.stdout
