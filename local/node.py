@@ -19,8 +19,8 @@ from local.executables import executable, search_path
 from local.requirements import namespaces, unmet
 
 STATE_VARIABLE = "WEFT_NODE_STATE"
-AGAIN = 0.25
-"""Seconds between two looks at whether the node has ended."""
+LOOK_AGAIN = 0.1
+"""Seconds between two looks at whether the node has ended, or was asked to end."""
 
 
 class NodeError(Exception):
@@ -63,7 +63,6 @@ def _run(command: list[str], taken: state.Claim) -> int:
     def pass_on(number: int, frame: FrameType | None) -> None:
         del frame
         asked.append(number)
-        _signal_init(process, number)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, pass_on) for number in numbers}
@@ -74,21 +73,37 @@ def _run(command: list[str], taken: state.Claim) -> int:
             signal.signal(number, handler)
 
 
-def _ended(process: subprocess.Popen[bytes], asked: Sequence[int]) -> int:
-    """Wait for the end. What was asked is said again until then: a process 1 that still starts ignores signals."""
+def _ended(process: subprocess.Popen[bytes], asked: list[int]) -> int:
+    """Wait for the end, and pass on what was asked as soon as it will be heard."""
     while True:
         try:
-            return process.wait(AGAIN)
+            return process.wait(LOOK_AGAIN)
         except subprocess.TimeoutExpired:
-            if asked:
-                _signal_init(process, asked[-1])
+            asked[:] = [number for number in asked if not _told(process.pid, number)]
 
 
-def _signal_init(process: subprocess.Popen[bytes], number: int) -> None:
-    """To the init, or to what is about to become its parent."""
-    for pid in _children(process.pid) or [process.pid]:
+def _told(parent: int, number: int) -> bool:
+    """Whether the init, or what has yet to become its parent, was sent a signal.
+
+    A process 1 that does not handle a signal, as while it starts, never hears of it (pid_namespaces(7)).
+    """
+    children = _children(parent)
+    if not all(_handles(child, number) for child in children):
+        return False
+    for pid in children or [parent]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+    return True
+
+
+def _handles(pid: int, number: int) -> bool:
+    """Whether a process catches a signal (proc_pid_status(5), SigCgt)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def _children(pid: int) -> list[int]:
