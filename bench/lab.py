@@ -104,6 +104,10 @@ class Lab:
         found: dict[str, Any] = json.loads(_ask(self._server, "stats"))
         return found
 
+    def streams(self) -> int:
+        """How many streams the server has."""
+        return int(json.loads(_ask(self._server, "streams"))["streams"])
+
     def certificate(self, account: str) -> float:
         """Replace the leaf of one identity; when that began."""
         return float(json.loads(_ask(self._server, f"certificate bench {account}"))["started"])

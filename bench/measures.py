@@ -10,6 +10,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from bench.lab import Lab
@@ -43,9 +44,9 @@ def converge(size: Size, change: str, connections: int = 0) -> Result:
             "target": lab.folder.target,
             "certificate": lambda _: lab.certificate("sa0"),
         }
-        _one_change(lab, changes[change], 1)
+        told = _first_change(lab, changes[change])
         before, costs = lab.stats(), lab.costs()
-        taken = [_one_change(lab, changes[change], number) for number in range(2, CHANGES + 2)]
+        taken = [_one_change(lab, changes[change], number, told) for number in range(2, CHANGES + 2)]
         after, spent = lab.stats(), lab.costs()
     latencies = [latency for one in taken for latency, _ in one]
     pushes = after["pushes"] - before["pushes"]
@@ -138,9 +139,10 @@ def growth(services: Sequence[int], proxies: Sequence[int], still: int) -> list[
             empty = lab.stats()
             fresh = _storm(lab, "open fresh")
             held = lab.stats()
-            _one_change(lab, lambda number: lab.folder.endpoint(0, number), 1)
+            change = partial(lab.folder.endpoint, 0)
+            told = _first_change(lab, change)
             before = lab.costs()
-            taken = [_one_change(lab, lambda number: lab.folder.endpoint(0, number), number) for number in range(2, 7)]
+            taken = [_one_change(lab, change, number, told) for number in range(2, 7)]
             after = lab.stats()
             found.append({
                 **_about(size, 0),
@@ -193,17 +195,24 @@ def _storm(lab: Lab, command: str) -> Result:
 
 def _until_alone(lab: Lab) -> None:
     began = time.monotonic()
-    while lab.stats()["streams"]:
+    while lab.streams():
         if time.monotonic() - began > LIMIT / 1000:
             raise SystemExit("the server keeps streams whose clients are gone")
         time.sleep(0.05)
 
 
-def _one_change(lab: Lab, change: Callable[[int], float], number: int) -> list[tuple[float, int]]:
-    """Seconds and bytes of each message that followed."""
+def _first_change(lab: Lab, change: Callable[[int], float]) -> int:
+    """Warms up, and tells how many messages one change brings about."""
+    told = len(_one_change(lab, change, 1, 1))
+    lab.client(f"quiet {5 * QUIET} {LIMIT} 0")
+    return told + len(lab.take())
+
+
+def _one_change(lab: Lab, change: Callable[[int], float], number: int, least: int) -> list[tuple[float, int]]:
+    """Seconds and bytes of each message that followed, of which there will be so many at least."""
     lab.take()
     began = change(number)
-    lab.client(f"quiet {QUIET} {LIMIT} 1")
+    lab.client(f"quiet {QUIET} {LIMIT} {least}")
     return [(when - began, size) for when, _, size, _, _ in lab.take()]
 
 

@@ -1,7 +1,7 @@
 """The control plane under measurement, in a process of its own: `python -m bench.server FOLDER CA ACCESS`.
 
 Rule: the parts, the event loop and the log are those of `weft run`. Commands come by stdin, one JSON answer to each
-goes by stdout: `stats` for counters and costs, `certificate NAMESPACE ACCOUNT` to replace one identity's leaf now.
+goes by stdout: `stats` for counters and costs, `streams`, `certificate NAMESPACE ACCOUNT` to replace one leaf now.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ def stats(plane: ControlPlane) -> dict[str, Any]:
         "port": plane.server.port,
         "cpu_ms": (use.ru_utime + use.ru_stime) * 1000,
         "rss_mb": int(status["VmRSS"].split()[0]) / 1024,
-        "streams": len(plane.server.proxies()) if plane.server.port else 0,
         "rounds": plane.status.rounds,
         "round_ms": plane.status.seconds * 1000,
         "failures": plane.status.failures,
@@ -55,7 +54,7 @@ async def answer(plane: ControlPlane, line: str) -> dict[str, Any]:
         plane.authority.forget([identity])
         plane.cache.publish_secrets(identity, await plane.authority.secrets(identity))
         return {"started": started}
-    return stats(plane)
+    return {"streams": len(plane.server.proxies())} if command == "streams" else stats(plane)
 
 
 async def serve(plane: ControlPlane) -> None:

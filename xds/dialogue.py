@@ -96,6 +96,10 @@ class Dialogue:
         """Whether nothing is under way, gated, or refused: after a pull, the client has answered the whole view."""
         return self.sent is None and not self.trials and not self.refused and self.gated_since is None
 
+    def has_all_of(self, offered: ResourceSet) -> bool:
+        """Whether the client holds exactly this and asks for nothing: told without a look at any name."""
+        return offered is self.held and not (self.odd or self.asked or self.refused or self.trials)
+
     def holds(self, name: str) -> Resource | None:
         """What the client has by this name, as far as we know."""
         return self.odd[name] if name in self.odd else self.held.get(name)

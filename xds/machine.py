@@ -98,6 +98,9 @@ class Machine(ABC, Generic[AnyRequest]):
         if dialogue.sent is not None:
             return None
         offered = self.offered(dialogue)
+        if dialogue.has_all_of(offered):
+            dialogue.gated_since = None
+            return None
         plan = self._next_plan(dialogue, offered)
         if not self._is_due(dialogue, plan):
             self._pass(dialogue, offered, plan)
