@@ -6,17 +6,22 @@ get URL [N]         N requests over one connection; prints [{status, name, …}]
 load URL SECONDS    requests over one connection until time is up; prints counts by status
 dial HOST PORT      one TCP connection: prints what the server says first or after one line
 hold HOST PORT SECONDS   one TCP connection kept busy; prints the number of lines echoed, or how it broke
+raw HOST PORT TEXT…      each text (with Python's escapes) over a connection of its own; prints what came back
+                         until nothing did for --wait seconds; --certificate is a key and a certificate, PEM
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import collections
 import contextlib
 import http.client
 import json
 import socket
 import socketserver
+import ssl
+import tempfile
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -144,14 +149,41 @@ def hold(host: str, port: int, seconds: float) -> None:
     print(json.dumps(result))
 
 
+def raw(host: str, port: int, texts: list[str], options: argparse.Namespace) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if options.certificate:
+        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+            file.write(options.certificate)
+            file.flush()
+            context.load_cert_chain(file.name)
+    if options.alpn:
+        context.set_alpn_protocols([options.alpn])
+    heard = []
+    for text in texts:
+        got = b""
+        with contextlib.suppress(OSError):
+            sock = socket.create_connection((host, port), 5, (options.source, 0) if options.source else None)
+            with context.wrap_socket(sock) if options.alpn else sock as sock:
+                sock.sendall(ast.literal_eval(f"b'{text}'"))
+                while part := sock.recv(1 << 16):
+                    got += part
+                    sock.settimeout(options.wait)
+        heard.append(got.decode("latin-1"))
+    print(json.dumps(heard))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("mode", choices=["http", "tcp", "get", "load", "dial", "hold"])
+    parser.add_argument("mode", choices=["http", "tcp", "get", "load", "dial", "hold", "raw"])
     parser.add_argument("words", nargs="+")
     parser.add_argument("--greet", action="store_true")
     parser.add_argument("--host", default="")
     parser.add_argument("--method", default="GET")
     parser.add_argument("--wait", type=float, default=1.0)
+    parser.add_argument("--source", default="")
+    parser.add_argument("--alpn", default="")
+    parser.add_argument("--certificate", default="")
     parser.add_argument("-H", "--header", action="append", default=[])
     options = parser.parse_args()
     words = options.words
@@ -164,6 +196,8 @@ def main() -> None:
         dial(words[0], int(words[1]), options.wait)
     elif options.mode == "hold":
         hold(words[0], int(words[1]), float(words[2]))
+    elif options.mode == "raw":
+        raw(words[0], int(words[1]), words[2:], options)
     else:
         connection = Connection(words[0], options.host, headers, options.method)
         amount = words[1] if len(words) > 1 else "1"
