@@ -64,10 +64,10 @@ def _tcp_rule(grant: Grant, port: RolePort) -> list[TcpRule]:
 
 
 def _idle(grant: Grant, ports: tuple[RolePort, ...]) -> list[Problem]:
-    """A warning where HTTP rules meet ports on which no request can be seen (rule A8)."""
-    unseen = [port.number for port in ports if port.protocol is Protocol.TCP and grant.covers(port.number)]
-    if grant.connections or not unseen:
+    """A warning where HTTP rules meet nothing but ports on which no request can be seen (rule A8)."""
+    covered = [port for port in ports if grant.covers(port.number)]
+    if grant.connections or not covered or any(port.protocol is not Protocol.TCP for port in covered):
         return []
-    numbers = ", ".join(str(number) for number in unseen)
+    numbers = ", ".join(str(port.number) for port in covered)
     message = f"HTTP rules grant nothing on TCP port {numbers} of {grant.destination.service_account}."
     return [grant.problem("spec.rules", message, "A8")]

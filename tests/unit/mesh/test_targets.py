@@ -189,11 +189,13 @@ def test_a7_no_rules_or_no_sources_grant_nothing() -> None:
     ]
 
 
-def test_a8_http_rules_on_a_tcp_port_are_a_warning() -> None:
-    mesh = build(MANY, target("t", "api", rules=[http("items")]))
+def test_a8_http_rules_on_tcp_ports_alone_are_a_warning() -> None:
+    only = tcp_route("only-tcp", 5000)
+    mesh = build(MANY, only, target("t", "api", rules=[http("items"), tcp("only-tcp")]))
     [problem] = problems(mesh, "A8")
     assert problem.severity is Severity.WARNING
     assert "5000" in problem.message
+    assert problems(build(MANY, target("t", "api", rules=[http("items")])), "A8") == []
 
 
 def test_a9_to_a11_conditions_reach_the_rule_as_they_are() -> None:
