@@ -190,6 +190,8 @@ class SharedSets:
         key = (type_url, len(named), hash(frozenset(map(id, named.values()))))
         found = self._known.get(key)
         if found is not None and (found is before or found.named == named):
+            if before is not None:
+                found.inherit(before)
             return found
         fresh = ResourceSet(type_url, named)
         news = fresh.differing(before) if before is not None else tuple(named)
@@ -199,6 +201,8 @@ class SharedSets:
                 raise ValueError(f"{resource!r} stands under {name!r} of {type_url}")
         if before is not None and not news:
             return before
+        if before is not None:
+            fresh.inherit(before)
         self._known[key] = fresh
         return fresh
 

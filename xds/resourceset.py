@@ -82,6 +82,23 @@ class ResourceSet:
     def _subset(self, names: frozenset[str]) -> ResourceSet:
         return ResourceSet(self.type_url, {name: self.named[name] for name in names if name in self.named}, self)
 
+    def inherit(self, older: ResourceSet) -> None:
+        """Take over the older set's subsets in which nothing changed.
+
+        Who holds one is not told of this set, so what it holds must not keep the older one alive, and must be the same
+        object that others with the same names are given from now on.
+        """
+        self._root = None  # of a set that is offered again, after it was a subset of another
+        if older is self or not older._subsets:
+            return
+        changed = frozenset(self.differing(older))
+        known = self._subsets = self._subsets if self._subsets is not None else WeakValueDictionary()
+        for names, subset in list(older._subsets.items()):
+            if names.isdisjoint(changed) and names not in known:
+                known[names] = subset
+                if subset is not self:
+                    subset._root = self
+
     def differing(self, older: ResourceSet) -> tuple[str, ...]:
         """Names that are new, changed or gone since the older set."""
         if older is self:

@@ -226,6 +226,26 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
+async def test_r70_a_long_response_in_parts_is_taken_whole(lab: Lab, tmp_path: Path, api_type: str) -> None:
+    names = [f"c{number:02}" for number in range(60)]
+    large = []
+    for name in names:
+        message = pb.Cluster.FromString(cluster(name).body)
+        message.metadata.filter_metadata["padding"].update({"text": name * 20_000})  # 60 KB, 3.6 MB in all
+        large.append(encode(name, message))
+    port = free_port()
+    edge = [listener("l", port, "r"), routes("r", "hello")]
+    lab.cache.publish(world_of(*large, *(endpoints(name, 1) for name in names), *edge))
+    started = time.monotonic()
+    async with envoy(lab, tmp_path, api_type) as proxy:
+        await until(lambda: proxy.ask(port) == "hello", "the route answers")
+        assert time.monotonic() - started < 10
+        await until(lambda: in_step(lab), "everything is acknowledged")
+        assert sorted(proxy.clusters()) == names
+        assert lab.server.counters.pushes[CLUSTER] == (4 if api_type == "DELTA_GRPC" else 1)
+        assert lab.server.counters.nacks.total() == 0
+
+
 async def test_r75_a_client_that_pings_every_second_is_not_cut_off(lab: Lab, tmp_path: Path) -> None:
     lab.cache.publish(world_of(cluster("a"), endpoints("a", 1)))
     async with envoy(lab, tmp_path, "DELTA_GRPC") as proxy:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass, field
+from weakref import ref
 
 import pytest
 
@@ -11,6 +13,7 @@ from xds.audience import Watch
 from xds.cache import Cache
 from xds.interest import Interest
 from xds.resource import CLUSTER, ENDPOINTS, SECRET, TYPES, Resource
+from xds.resourceset import ResourceSet
 from xds.snapshot import Snapshot, World
 from xds.view import View
 from xds_client import resource
@@ -246,6 +249,62 @@ def test_roles_with_equal_content_share_their_sets() -> None:
     assert back is not None
     assert front.offered(CLUSTER) is back.offered(CLUSTER)
     assert set(front.offered(CLUSTER).named.values()) == set(changed)
+
+
+def test_what_a_stream_holds_is_the_same_object_after_changes_that_do_not_concern_it() -> None:
+    """Else every stream would keep alive the set of the moment at which it was last told something."""
+    cache = Cache()
+    names = [frozenset({"a", "missing"}), frozenset({"b"})]
+
+    def offered() -> ResourceSet:
+        view = cache.view(POD)
+        assert view is not None
+        return view.offered(ENDPOINTS)
+
+    cache.publish(world(resource(ENDPOINTS, "a"), resource(ENDPOINTS, "b")))
+    first = ref(offered())
+    held = [offered().only(each) for each in names]
+    cache.publish(world(resource(ENDPOINTS, "a"), resource(ENDPOINTS, "b", 1)))
+    assert offered().only(names[0]) is held[0]
+    assert offered().only(names[1]) is not held[1]
+    assert held[0].only(frozenset({"missing", "b"})) is offered().only(frozenset())
+    del held[1]
+    gc.collect()
+    assert first() is None
+    cache.publish(world(resource(ENDPOINTS, "a"), resource(ENDPOINTS, "missing")))
+    assert list(offered().only(names[0])) != list(held[0])
+
+
+def test_a_stream_that_held_everything_holds_the_same_when_more_appears() -> None:
+    cache = Cache()
+    cache.publish(world(resource(ENDPOINTS, "a")))
+    names = frozenset({"a"})
+    view = cache.view(POD)
+    assert view is not None
+    held = view.offered(ENDPOINTS).only(names)
+    cache.publish(world(resource(ENDPOINTS, "a"), resource(ENDPOINTS, "b")))
+    view = cache.view(POD)
+    assert view is not None
+    assert view.offered(ENDPOINTS).only(names) is held
+    assert view.offered(ENDPOINTS).only(names | {"b"}) is not held
+
+
+def test_a_set_that_comes_back_while_streams_hold_it_is_a_whole_set_again() -> None:
+    cache = Cache()
+    a, b, c = (resource(ENDPOINTS, name) for name in "abc")
+
+    def only(*names: str) -> ResourceSet:
+        view = cache.view(POD)
+        assert view is not None
+        return view.offered(ENDPOINTS).only(frozenset(names))
+
+    cache.publish(world(a))
+    held = [only("a"), only("a", "b")]
+    for shown in ((a, b), (a,), (a, b, c), (b,), (a,), (a, b)):
+        cache.publish(world(*shown))
+        held += [only("a"), only("a", "b"), only("a", "b", "c")]
+        names = {each.name for each in shown}
+        assert [set(each) for each in held[-3:]] == [names & {"a"}, names & {"a", "b"}, names]
 
 
 def test_secrets_of_another_identity_are_never_shared() -> None:
