@@ -21,7 +21,7 @@ from local.host import Host
 from local.injection import injector
 from local.manifests import Manifests, read
 from local.overlay import overlay
-from local.pod import PodLife
+from local.pod import RETRY, PodLife
 from local.process import answers, keep_running, many_users, reap_orphans
 from local.rollout import Running, next_step
 from local.sandbox import open_bridge
@@ -53,6 +53,7 @@ class Cluster:
         self._changed = asyncio.Event()
         self._empty = asyncio.Event()
         self._stopping = False
+        self._told = ""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -126,9 +127,20 @@ class Cluster:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            if not self._stopping:
-                self._act(host, tasks)
-            self._publish()
+            try:
+                if not self._stopping:
+                    self._act(host, tasks)
+                self._publish()
+                self._told = ""
+            except OSError as error:
+                self._put_off(error)
+
+    def _put_off(self, error: OSError) -> None:
+        """What can't be written now, the disk being full say, is tried again; until then all goes on as it was."""
+        if str(error) != self._told:
+            self._told = str(error)
+            self._settings.observe(Event("Cluster", "waiting", self._told))
+        asyncio.get_running_loop().call_later(RETRY, self._changed.set)
 
     def _act(self, host: Host, tasks: asyncio.TaskGroup) -> None:
         running = [Running(pod.plan, pod.ready, pod.stopping) for pod in self._pods.values()]

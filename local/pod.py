@@ -32,7 +32,7 @@ T = TypeVar("T")
 SIDECAR_GRACE = 0.2
 """Seconds a sidecar gets even when the apps have used up the grace period."""
 RETRY = 1.0
-"""Seconds until a pod that waits for something looks again."""
+"""Seconds until what waits for something looks again."""
 
 
 class PodLife:
@@ -161,7 +161,7 @@ class PodLife:
         while True:
             try:
                 return await attempt()
-            except (Missing, SandboxError) as error:
+            except (Missing, SandboxError, OSError) as error:
                 if str(error) != told:
                     told = str(error)
                     self._host.settings.observe(Event(f"Pod {self.plan.key}", "waiting", told))
