@@ -51,7 +51,8 @@ golden: $(INSTALLED) ## rewrite the golden outputs; look at the difference befor
 bench: $(INSTALLED) ## run the measurements in bench/
 	@for script in protobuf_encoding issuance mesh_round; do \
 		echo "== $$script"; $(BIN)/python -P bench/$$script.py || exit 1; done
-	@for what in generate converge "converge --change split" "converge --change certificate" \
+	@echo "== generate"; $(BIN)/python -P -m bench generate
+	@for what in converge "converge --change split" "converge --change certificate" \
 		"converge --change target --access enforced" sync churn; do \
 		echo "== $$what"; $(BIN)/python -P -m bench $$what $(ARGS) || exit 1; done
 

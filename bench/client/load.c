@@ -23,7 +23,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "h2.h"
+#include "plan.h"
 
 #define PATH "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 #define MARK "10.2"          /* addresses from 10.200.0.0 on carry the number of a change (bench/world.py) */
@@ -32,26 +32,11 @@
 
 static const char *TYPES[] = {"Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration",
                               "TypedExtensionConfig", "Secret"};
-enum { TYPE_COUNT = 6 };
 
-typedef struct { uint32_t type, answered, length; const uint8_t *data; } Say;
-typedef struct { uint32_t count; Say *says; } Group;
-typedef struct { uint32_t count; Group *groups; } Script;
-typedef struct { Script scripts[2]; } Role;
-typedef struct {
-  Stream h2;
-  const Role *role;
-  const uint8_t *id, *token;
-  uint32_t id_length, token_length, group, awaited;
-  uint8_t waits[TYPE_COUNT];
-} Proxy;
 typedef struct { uint64_t ns; uint32_t stream, bytes, type, mark; } Record;
 
-static struct { const uint8_t *data; uint32_t length; } node;
-static Role *roles;
-static Proxy *proxies;
 static Connection *connections;
-static uint32_t proxy_count, connection_count, synced_count, ended_count, resume;
+static uint32_t connection_count, synced_count, ended_count, resume;
 static Record *records;
 static size_t record_count, record_capacity, message_count;
 static uint64_t last_ns, synced_ns;
@@ -318,57 +303,6 @@ static void close_all(void) {
   }
   for (uint32_t i = 0; i < proxy_count; i++) free(proxies[i].h2.message), buffer_free(&proxies[i].h2.out);
   free(connections), connections = NULL;
-}
-
-/* ---- the plan ---- */
-
-static const uint8_t *plan_at;
-
-static uint32_t number(void) {
-  uint32_t value;
-  memcpy(&value, plan_at, 4);
-  plan_at += 4;
-  return value;
-}
-
-static const uint8_t *bytes(uint32_t *length) {
-  const uint8_t *found = plan_at + 4;
-  *length = number();
-  plan_at += *length;
-  return found;
-}
-
-static void read_script(Script *script) {
-  script->groups = calloc(script->count = number(), sizeof *script->groups);
-  for (uint32_t g = 0; g < script->count; g++) {
-    Group *group = &script->groups[g];
-    group->says = calloc(group->count = number(), sizeof *group->says);
-    for (uint32_t i = 0; i < group->count; i++) {
-      group->says[i].type = number(), group->says[i].answered = number();
-      group->says[i].data = bytes(&group->says[i].length);
-    }
-  }
-}
-
-static void read_plan(const char *path) {
-  FILE *file = fopen(path, "rb");
-  if (!file) perror(path), exit(1);
-  fseek(file, 0, SEEK_END);
-  size_t size = ftell(file);
-  uint8_t *data = malloc(size);
-  rewind(file);
-  if (fread(data, 1, size, file) != size) exit(1);
-  fclose(file);
-  plan_at = data;
-  node.data = bytes(&node.length);
-  uint32_t role_count = number();
-  roles = calloc(role_count, sizeof *roles);
-  for (uint32_t i = 0; i < role_count; i++) read_script(&roles[i].scripts[0]), read_script(&roles[i].scripts[1]);
-  proxies = calloc(proxy_count = number(), sizeof *proxies);
-  for (uint32_t i = 0; i < proxy_count; i++) {
-    proxies[i].role = &roles[number()];
-    proxies[i].id = bytes(&proxies[i].id_length), proxies[i].token = bytes(&proxies[i].token_length);
-  }
 }
 
 /* ---- commands ---- */
