@@ -6,20 +6,18 @@ requests and equal responses are the same object for every stream.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from xds.pb import DeltaDiscoveryRequest, DiscoveryRequest
 from xds.resource import SECRET, Resource
 from xds.resourceset import NO_NAMES, NOTHING, ResourceSet
 
 REMEMBERED_REQUESTS: Final = 512
-REMEMBERED_BYTES: Final = 128 * 1024
-"""Longer requests are read anew each time, so that what is remembered stays bounded."""
-REMEMBERED_INITIAL_BYTES: Final = 8 * 1024 * 1024
-"""Of requests whose initial versions are remembered, all together: the one thing kept that a client makes as large as
-it likes. What is remembered of them takes some ten times as much memory."""
+REMEMBERED_BYTES: Final = 8 * 1024 * 1024
+"""Of all the requests that one memory is of: clients make them as large as they like, and what was read from them takes
+some ten times as much memory."""
 REMEMBERED_RESPONSES: Final = 256
 
 
@@ -85,6 +83,9 @@ class Response:
 AnyRequest = TypeVar("AnyRequest", DeltaRequest, SotwRequest)
 """The request of one of the two protocols."""
 
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
 
 class Assembler:
     """Puts responses together and numbers them. One for all streams: equal responses are shared (rule R11)."""
@@ -138,14 +139,34 @@ class Assembler:
         return response
 
 
+class _Memory(Generic[Key, Value]):
+    """What was read from requests. When it is full, everything is forgotten."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, Value] = {}
+        self._bytes = 0
+
+    def get(self, key: Key) -> Value | None:
+        return self._known.get(key)
+
+    def keep(self, key: Key, value: Value, size: int) -> None:
+        """Keep what was read from a request of `size` bytes, unless that alone is too much."""
+        if size > REMEMBERED_BYTES:
+            return
+        if len(self._known) >= REMEMBERED_REQUESTS or self._bytes + size > REMEMBERED_BYTES:
+            self._known.clear()
+            self._bytes = 0
+        self._known[key] = value
+        self._bytes += size
+
+
 class RequestReader:
     """Reads requests. Bytes seen before (the ACKs of a shared response, equal subscriptions) are not parsed again."""
 
     def __init__(self) -> None:
-        self._delta: dict[bytes, DeltaRequest] = {}
-        self._sotw: dict[bytes, SotwRequest] = {}
-        self._initial: dict[frozenset[tuple[str, str]], ResourceSet] = {}
-        self._initial_bytes = 0
+        self._delta = _Memory[bytes, DeltaRequest]()
+        self._sotw = _Memory[bytes, SotwRequest]()
+        self._initial = _Memory[frozenset[tuple[str, str]], ResourceSet]()
 
     def delta(self, data: bytes) -> DeltaRequest:
         """Raises ProtocolFault where the bytes are no DeltaDiscoveryRequest."""
@@ -163,7 +184,9 @@ class RequestReader:
             nonce=message.response_nonce,
             rejection=_rejection(message),
         )
-        _remember(self._delta, data, request)
+        # A request with a node is the first of its stream and long; it will not come again.
+        if not request.node_id:
+            self._delta.keep(data, request, len(data))
         return request
 
     def sotw(self, data: bytes) -> SotwRequest:
@@ -181,7 +204,9 @@ class RequestReader:
             nonce=message.response_nonce,
             rejection=_rejection(message),
         )
-        _remember(self._sotw, data, request)
+        # A request with a node is the first of its stream and long; it will not come again.
+        if not request.node_id:
+            self._sotw.keep(data, request, len(data))
         return request
 
     def _brought(self, type_url: str, versions: Mapping[str, str], size: int) -> ResourceSet:
@@ -193,13 +218,7 @@ class RequestReader:
         if known is None or known.type_url != type_url:
             named = {name: unseen(type_url, name, version) for name, version in versions.items()}
             known = ResourceSet(type_url, named)
-            if size > REMEMBERED_INITIAL_BYTES:
-                return known
-            if self._initial_bytes + size > REMEMBERED_INITIAL_BYTES:
-                self._initial.clear()
-                self._initial_bytes = 0
-            self._initial[key] = known
-            self._initial_bytes += size
+            self._initial.keep(key, known, size)
         return known
 
 
@@ -219,15 +238,6 @@ def _rejection(message: DeltaDiscoveryRequest | DiscoveryRequest) -> Rejection |
     if not message.HasField("error_detail"):
         return None
     return Rejection(message.error_detail.code, message.error_detail.message)
-
-
-def _remember(requests: dict[bytes, AnyRequest], data: bytes, request: AnyRequest) -> None:
-    # A request with a node is the first of its stream and long; it will not come again.
-    if request.node_id or len(data) > REMEMBERED_BYTES:
-        return
-    if len(requests) >= REMEMBERED_REQUESTS:
-        requests.clear()
-    requests[data] = request
 
 
 def _text(number: int, value: str) -> bytes:
