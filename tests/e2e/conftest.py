@@ -1,4 +1,4 @@
-"""One mesh for all end-to-end tests of a session; every test leaves it as it found it."""
+"""One mesh for all end-to-end tests; every test leaves it as it found it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import world
 from echo_mesh import EchoMesh
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EchoMesh]:
     """The mesh, up and settled, with no access rule and no split."""
     folder = tmp_path_factory.mktemp("manifests")
