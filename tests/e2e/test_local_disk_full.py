@@ -43,6 +43,8 @@ def test_a_full_disk_ends_no_pod_and_new_ones_start_when_there_is_room(tmp_path:
     (folder / "a.json").write_text(json.dumps(pod("first")))
     with BareNode(f"full-{os.getpid()}", folder) as node:
         node.until(lambda: node.ready() == ["first"], "the first pod is ready")
+        # Without a probe it is ready as soon as it is started; its view of the files is made a moment later.
+        node.until(lambda: not node.run("default/first", "ls", "-A", "/run").strip(), "its files are in place")
         filling = small / "filling"
         with contextlib.suppress(OSError):
             filling.write_bytes(bytes(2 * SIZE))

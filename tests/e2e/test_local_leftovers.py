@@ -157,6 +157,7 @@ def test_an_unprivileged_user_runs_the_same_in_a_user_namespace(nobodys: Path) -
         # Below a closed folder only its owner can read our packages: then root without root's capabilities, but for
         # the one that the kernel asks for where user 0 is mapped (user_namespaces(7)).
         become, python = ["setpriv", "--inh-caps=-all", "--bounding-set=-all,+setfcap"], sys.executable
+        os.chown(runtime, 0, 0)
     variables = {"PYTHONPATH": packages, "XDG_RUNTIME_DIR": str(runtime)}
     with BareNode(f"nobody-{os.getpid()}", folder, command=[*become, python], **variables) as node:
         node.until(lambda: node.log.read_text().count("ready") == 2, "both pods are ready")
