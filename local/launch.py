@@ -104,10 +104,12 @@ def mount_script(scratch: Path, mounts: Sequence[Mount], folder: str, hidden: Pa
     lines = [
         "mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /dev/shm",
         f"mount -t tmpfs -o mode=0755,nosuid,nodev tmpfs {_quoted(scratch)}",
+        # From here on it is `.`: what is mounted below may cover the path it stands at.
+        f"cd {_quoted(scratch)}",
         *(line for number, ground in enumerate(grounds) for line in _layer(ground, scratch / f".layer{number}")),
         *(line for source, target in (*inside, *outside) for line in _bind(source, target)),
-        f"mount --rbind {_quoted(scratch)} {RUN}",
-        *([] if RUN in hidden.parents else [f"mount -n -t tmpfs -o mode=0755,ro,nosuid,nodev tmpfs {_quoted(hidden)}"]),
+        f"mount --no-canonicalize --rbind . {RUN}",
+        f"[ ! -d {_quoted(hidden)} ] || mount -n -t tmpfs -o mode=0755,ro,nosuid,nodev tmpfs {_quoted(hidden)}",
         f"cd {shlex.quote(folder)} 2>/dev/null || cd /",
         'exec "$@"',
     ]
