@@ -61,12 +61,12 @@ def encode(name: str, message: Message) -> Resource:
     body = message.SerializeToString(deterministic=True)
     type_url = TYPE_PREFIX + message.DESCRIPTOR.full_name
     version = blake2b(body, digest_size=8).hexdigest()
-    packed = _field(1, type_url.encode()) + _field(2, body)
-    wrapped = _field(1, version.encode()) + _field(2, packed) + _field(3, name.encode())
-    return Resource(type_url, name, version, body, _field(2, wrapped), _field(2, packed))
+    packed = delimited(1, type_url.encode()) + delimited(2, body)
+    wrapped = delimited(1, version.encode()) + delimited(2, packed) + delimited(3, name.encode())
+    return Resource(type_url, name, version, body, delimited(2, wrapped), delimited(2, packed))
 
 
-def _field(number: int, payload: bytes) -> bytes:
+def delimited(number: int, payload: bytes) -> bytes:
     """A length-delimited protobuf field (https://protobuf.dev/programming-guides/encoding/)."""
     return bytes([number << 3 | 2]) + _varint(len(payload)) + payload
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from xds.pb import DeltaDiscoveryRequest, DiscoveryRequest
-from xds.resource import SECRET, Resource
+from xds.resource import SECRET, Resource, delimited
 from xds.resourceset import NO_NAMES, NOTHING, ResourceSet
 
 REMEMBERED_REQUESTS: Final = 512
@@ -241,14 +241,4 @@ def _rejection(message: DeltaDiscoveryRequest | DiscoveryRequest) -> Rejection |
 
 
 def _text(number: int, value: str) -> bytes:
-    payload = value.encode()
-    return bytes([number << 3 | 2]) + _varint(len(payload)) + payload
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return delimited(number, value.encode())
