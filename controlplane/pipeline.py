@@ -57,6 +57,8 @@ class Pipeline:
         self._status = status
         self._authority = authority
         self._place = place
+        self._gone: set[Identity] = set()
+        """Identities that no workload has, but perhaps a stream still."""
 
     async def run(self) -> None:
         """Serve rounds until cancelled. Idle, it acts at once; busy, changes gather in the store meanwhile.
@@ -88,9 +90,16 @@ class Pipeline:
         self._status.rounds += 1
         self._status.failure = ""
         self._status.seconds = time.perf_counter() - started
-        self._authority.forget(self._status.mesh.scopes.keys() - mesh.scopes.keys())
+        self._forget(mesh)
         self._status.mesh, self._status.world = mesh, world
         self._report((*resources.problems, *map(self._place, mesh.problems)))
+
+    def _forget(self, mesh: Mesh) -> None:
+        """Let leaves go that nobody needs. While a stream has one it is renewed: it must not end under traffic."""
+        self._gone = (self._gone | self._status.mesh.scopes.keys()) - mesh.scopes.keys()
+        unused = {identity for identity in self._gone if not self._cache.has_secrets(identity)}
+        self._authority.forget(unused)
+        self._gone -= unused
 
     @contextmanager
     def _fail_static(self) -> Iterator[None]:

@@ -98,3 +98,19 @@ def test_leaves_of_identities_that_are_gone_are_not_renewed_any_more(tmp_path: P
     assert authority.forgotten == set()
     pipeline.round(Resources())
     assert {identity.service_account for identity in authority.forgotten} >= {"client", "web-v1"}
+
+
+def test_a_leaf_is_renewed_while_a_stream_has_it_though_its_workload_is_gone_for_a_moment(tmp_path: Path) -> None:
+    cache, status, authority = Cache(), Status(), Issued()
+    builder, translator = Builder(MeshSettings()), Translator(TranslateSettings())
+    pipeline = Pipeline(Store(), builder, translator, cache, status, authority, as_found)
+    pipeline.round(resources(tmp_path))
+    (pod,) = [pod for pod in status.world.proxies if pod.name.startswith("client")]
+    identity = status.world.roles[status.world.proxies[pod]].identity
+    watch = cache.watch(pod, identity, lambda *_: False)
+    cache.publish_secrets(identity, {})
+    pipeline.round(Resources())
+    assert identity not in authority.forgotten
+    cache.leave(watch)
+    pipeline.round(Resources())
+    assert identity in authority.forgotten
