@@ -52,12 +52,13 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """Runs for wheels and editable installs; the target folder is an artifact of the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Generate `xds/_pb` and register it with the wheel, and the demo's manifests too."""
+        """Generate `xds/_pb` and register it with the wheel, and the demo's manifests and the chart too."""
         target = Path(self.root) / "xds" / "_pb"
         generate(target)
         build_data["artifacts"].append("xds/_pb/**")
         if version != "editable":  # An editable install reads them where they are; a copy would grow old.
             build_data["force_include"]["examples/shop"] = "controlplane/examples/shop"
+            build_data["force_include"]["deploy/chart"] = "controlplane/chart"
 
 
 def generate(target: Path) -> None:
