@@ -16,11 +16,11 @@ from typing import Final
 
 import structlog
 
-from ca.clock import SYSTEM_CLOCK, Clock
 from ca.issuance import Expired, IpAddress, Issuance, Leaf
 from ca.issuer_folder import DEFAULT_LIFETIMES, IssuerFolder, Issuers, Lifetimes
 from ca.rotation import Action, decide, decide_leaf
 from ca.storage import Folder, StorageError
+from kube.clock import SYSTEM_CLOCK, Clock
 from mesh.model import Identity
 from xds import pb
 from xds.names import BUNDLE_SECRET, LEAF_SECRET

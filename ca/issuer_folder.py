@@ -11,10 +11,10 @@ from typing import Final
 
 import structlog
 
-from ca.clock import Clock
 from ca.issuers import BadIssuer, Issuer, make_intermediate, make_root, read_intermediate, read_root
 from ca.rotation import Action, State, Step, Validity, decide
 from ca.storage import Folder, StorageError
+from kube.clock import Clock
 
 ROOT: Final = "root.pem"
 INTERMEDIATE: Final = "intermediate.pem"

@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ca import jws
-from ca.clock import SYSTEM_CLOCK, Clock
 from ca.issuance import is_segment
 from ca.issuers import new_key
 from ca.storage import Folder, StorageError
+from kube.clock import SYSTEM_CLOCK, Clock
 from mesh.model import Identity, PodId
 from xds.peer import Peer, Refused
 

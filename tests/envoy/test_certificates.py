@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 from ca.authority import Authority
-from ca.clock import SYSTEM_CLOCK
 from ca.issuance import Issuance, Leaf
 from ca.issuer_folder import DEFAULT_LIFETIMES, IssuerFolder
 from ca.storage import Folder
+from kube.clock import SYSTEM_CLOCK
 from mesh.model import Identity
 from sds import Opened, open_secrets
 

@@ -25,6 +25,9 @@ class FakeClock:
     def now(self) -> datetime:
         return self._now
 
+    def passed(self) -> float:
+        return self._passed
+
     async def sleep(self, seconds: float) -> None:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._passed + seconds, next(self._order), woken))

@@ -1,17 +1,21 @@
-"""Time as an argument. Rule: nothing in `ca` asks the system for the time but through a Clock."""
+"""Time as an argument. Rule: certificates, leases and Events ask for the time through a Clock, never the system."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 
 class Clock(Protocol):
-    """Wall-clock time, which may jump either way, and waiting."""
+    """Wall-clock time, which may jump either way; passing time, which does not; and waiting."""
 
     def now(self) -> datetime:
         """The time of day, aware, in UTC."""
+
+    def passed(self) -> float:
+        """Seconds since some moment; only differences mean something."""
 
     async def sleep(self, seconds: float) -> None:
         """Come back after so many seconds have passed, however the time of day is set meanwhile."""
@@ -23,6 +27,10 @@ class SystemClock:
     def now(self) -> datetime:
         """The time of day in UTC."""
         return datetime.now(UTC)
+
+    def passed(self) -> float:
+        """Seconds of the monotonic clock."""
+        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep on the running event loop."""
