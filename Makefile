@@ -36,6 +36,12 @@ demo: $(INSTALLED) ## start the example shop and prove with real requests that t
 test: $(INSTALLED) ## run all tests; ARGS="tests/unit -k split" runs some
 	@$(BIN)/pytest $(ARGS)
 
+.PHONY: test-kubernetes
+test-kubernetes: $(INSTALLED) ## tests against an API server: the fake, or real binaries if KUBEBUILDER_ASSETS names their folder
+	@if test -n "$$KUBEBUILDER_ASSETS"; then echo "API server: real, from $$KUBEBUILDER_ASSETS"; \
+		else echo "API server: the fake of tests/fakes (set KUBEBUILDER_ASSETS to test with real binaries)"; fi
+	@$(BIN)/pytest tests/kubernetes $(ARGS)
+
 .PHONY: lint
 lint: $(INSTALLED) ## ruff, mypy --strict, and the direction of imports
 	$(BIN)/ruff check .
