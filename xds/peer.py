@@ -24,8 +24,12 @@ class Refused(Exception):  # noqa: N818 - it names what happened to the caller, 
     """The token proves nothing. The text is for logs and for the caller; it never holds the token."""
 
 
+class Unknown(Exception):  # noqa: N818 - it names what we don't know, which is nobody's fault
+    """Whether the token proves anything can't be found out now; the caller may come again. It never holds the token."""
+
+
 class Authenticator(Protocol):
     """Checks bearer tokens: `ca.tokens` in standalone mode, TokenReview in a cluster."""
 
     async def authenticate(self, token: str) -> Peer:
-        """Who bears this token. Raises Refused."""
+        """Who bears this token. Raises Refused, and Unknown while nobody can say."""

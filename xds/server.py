@@ -20,7 +20,8 @@ import structlog
 
 from xds.admission import Admission, AdmissionSettings, Place
 from xds.cache import Cache
-from xds.peer import Authenticator, Peer, Refused
+from xds.peer import Authenticator, Peer, Refused, Unknown
+from xds.refusals import Refusals, address_of
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET
 from xds.session import Commons, Ending, Session
 from xds.snapshot import SecretSource
@@ -101,6 +102,10 @@ class ServerSettings:
     """How many new streams get their configuration at once (rule R77)."""
 
 
+class TurnedAway(ProtocolFault):
+    """Not even looked at, since its address was refused too often. It is counted, and not logged each time."""
+
+
 class XdsServer:
     """ADS and the services of single types, incremental and state of the world."""
 
@@ -114,6 +119,8 @@ class XdsServer:
         self._port = 0
         self._sessions: set[Session] = set()
         self._admission = Admission(settings.admission)
+        self.refusals = Refusals()
+        """Tokens that were refused, by reason and by where they came from."""
 
     @property
     def port(self) -> int:
@@ -180,7 +187,8 @@ class XdsServer:
             ending = await self._hold(session, peer, requests, context)
         except ProtocolFault as fault:
             self.counters.refused[fault.code] += 1
-            log.warning("stream refused", code=fault.code, reason=fault.text, peer=context.peer())
+            if not isinstance(fault, TurnedAway):
+                log.warning("stream refused", code=fault.code, reason=fault.text, peer=context.peer())
             ending = Ending(fault.code, fault.text)
         if ending is not None:
             await context.abort(grpc.StatusCode[ending.code], ending.text)
@@ -193,10 +201,16 @@ class XdsServer:
         scheme, _, token = bearer.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise ProtocolFault("UNAUTHENTICATED", "no bearer token in the authorization metadata")
+        address = address_of(context.peer())
+        if wait := self.refusals.wait(address):
+            raise TurnedAway("UNAVAILABLE", f"too many tokens from {address} were refused; wait {wait:.0f} s")
         try:
             return await self._authenticator.authenticate(token.strip())
         except Refused as refused:
+            self.refusals.refused(address, str(refused))
             raise ProtocolFault("UNAUTHENTICATED", str(refused)) from None
+        except Unknown as unknown:
+            raise ProtocolFault("UNAVAILABLE", str(unknown)) from None
 
     async def _hold(
         self,

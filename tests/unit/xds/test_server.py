@@ -285,3 +285,21 @@ async def test_proxies_tells_how_each_type_stands(lab: Lab) -> None:
         assert status.types["ClusterLoadAssignment"].state == State.PENDING
         lab.cache.publish(world_of(resource(CLUSTER, "a"), resource(ENDPOINTS, "a", 1)))
         assert lab.server.proxies()[0].types["ClusterLoadAssignment"].state == State.STALE
+
+
+async def test_an_address_of_many_bad_tokens_waits_and_its_lines_in_the_log_are_bounded(lab: Lab) -> None:
+    with capture_logs() as logs:
+        answers = [await refused(lab, token="wrong") for _ in range(15)]
+        good, words = await refused(lab, token="good")
+    assert answers[0] == (grpc.StatusCode.UNAUTHENTICATED, "this token was not signed by us")
+    assert answers[-1][0] == good == grpc.StatusCode.UNAVAILABLE
+    assert words.startswith("too many tokens from 127.0.0.1 were refused")
+    assert len([line for line in logs if line["event"] == "stream refused"]) < 15
+    assert lab.server.refusals.by_reason.keys() == {"this token was not signed by us"}
+    assert lab.server.refusals.turned_away >= 4
+
+
+async def test_while_nobody_can_check_tokens_a_proxy_is_told_to_come_again(lab: Lab) -> None:
+    lab.tokens.away = True
+    assert await refused(lab) == (grpc.StatusCode.UNAVAILABLE, "nobody can check this token now")
+    assert lab.server.refusals.by_reason.total() == 0
