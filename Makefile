@@ -15,7 +15,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(INSTALLED) ## install everything into .venv (as root also the Debian packages that are needed)
@@ -52,6 +52,10 @@ lint: $(INSTALLED) ## ruff, mypy --strict, and the direction of imports
 .PHONY: golden
 golden: $(INSTALLED) ## rewrite the golden outputs; look at the difference before you commit it
 	$(BIN)/pytest tests/golden --update-golden $(ARGS)
+
+.PHONY: crds
+crds: $(INSTALLED) ## write deploy/crds/ anew from smi/definitions.py
+	$(BIN)/python -P -m smi.definitions deploy/crds
 
 .PHONY: bench
 bench: $(INSTALLED) ## run the measurements in bench/
