@@ -16,8 +16,8 @@ from ca.tokens import TokenIssuer
 from local.workloads import PodKey
 from mesh.model import Identity, PodId
 
-BUNDLE_NAME = "weft-ca-bundle"
-BUNDLE_KEY = "bundle.pem"
+BUNDLE_NAME = "weft-root"
+BUNDLE_KEY = "root.pem"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,15 +42,23 @@ MEMORY_LIMIT: Final = "weft.dev/proxy-memory-limit"
 PROXY_VERSION: Final = "weft.dev/proxy-version"
 """Left by the injector: the version of Weft whose sidecar this pod has."""
 
+NOT_INJECTED: Final = "weft.dev/not-injected"
+"""Left by the webhook on a pod that something enrols and that got no sidecar all the same: why."""
+
 T = TypeVar("T")
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error", "critical", "off")
-_QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+MEMORY_LEAST: Final = 2**20
+"""Bytes of memory below which a limit is a slip of the suffix (`128m` is a tenth of a byte)."""
+
+_QUANTITY: Final = re.compile(
+    r"([0-9]{1,18}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]{1,2})?"
+)
 _SCALE: Final[Mapping[str, float]] = {
-    "": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
+    "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
 }  # fmt: skip
 
 
@@ -81,8 +89,8 @@ def pod_wishes(annotations: Mapping[str, str], pod: Ref) -> tuple[PodWishes, tup
         exclude_outbound_cidrs=reader.read(EXCLUDE_OUTBOUND_CIDRS, _networks) or (),
         log_level=reader.read(LOG_LEVEL, _log_level),
         concurrency=reader.read(CONCURRENCY, _concurrency),
-        requests=reader.quantities({"cpu": CPU_REQUEST, "memory": MEMORY_REQUEST}),
-        limits=reader.quantities({"cpu": CPU_LIMIT, "memory": MEMORY_LIMIT}),
+        requests=reader.quantities({"cpu": (CPU_REQUEST, _cpu), "memory": (MEMORY_REQUEST, _memory)}),
+        limits=reader.quantities({"cpu": (CPU_LIMIT, _cpu), "memory": (MEMORY_LIMIT, _memory)}),
     )
     return wishes, tuple(reader.problems)
 
@@ -92,7 +100,8 @@ def quantity(text: str) -> float:
     match = _QUANTITY.fullmatch(text.strip())
     if match is None:
         raise ValueError("must be a quantity such as 100m, 0.5, 128Mi or 1G")
-    return float(match[1]) * _SCALE[match[2] or ""]
+    suffix = match[2] or ""
+    return float(match[1]) * (_SCALE[suffix] if suffix in _SCALE else 10.0 ** int(suffix[1:]))
 
 
 class _Reader:
@@ -115,8 +124,8 @@ class _Reader:
             self.problems.append(Problem(self._pod, field, message, "inject"))
             return None
 
-    def quantities(self, names: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        found = ((resource, self.read(name, _quantity_text)) for resource, name in names.items())
+    def quantities(self, wanted: Mapping[str, tuple[str, Callable[[str], str]]]) -> tuple[tuple[str, str], ...]:
+        found = ((resource, self.read(name, parse)) for resource, (name, parse) in wanted.items())
         return tuple((resource, text) for resource, text in found if text is not None)
 
 
@@ -155,6 +164,13 @@ def _concurrency(text: str) -> int:
     return int(text)
 
 
-def _quantity_text(text: str) -> str:
-    quantity(text)
+def _cpu(text: str) -> str:
+    if quantity(text) < 0.001:
+        raise ValueError("must be at least 1m, a thousandth of a core")
+    return text.strip()
+
+
+def _memory(text: str) -> str:
+    if quantity(text) < MEMORY_LEAST:
+        raise ValueError("must be at least 1Mi; a sidecar without traffic takes about 75M")
     return text.strip()

@@ -7,58 +7,42 @@ one that is refused with Problems.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 
-from kube.enrolment import INJECT, INJECTED, enrolled
+from kube.enrolment import INJECTED
 from kube.objects import RawDocument
 from kube.problem import Problem, Ref
 from proxy import ports
 from proxy.bootstrap import IDENTITY_FOLDER
 from webhook import probes, sidecar
-from webhook.annotations import PROXY_VERSION, PodWishes, pod_wishes
+from webhook.annotations import NOT_INJECTED, PROXY_VERSION, PodWishes, pod_wishes
+from webhook.decision import NamespaceView, left_alone
 from webhook.settings import InjectorSettings
 from webhook.shape import PodShape, read_shape
 
 __all__ = ["Injection", "InjectorSettings", "NamespaceView", "inject"]
-
-KUBERNETES_NAMESPACES: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
-
-_FOREIGN: Final = {
-    "istio-proxy": "Istio",
-    "linkerd-proxy": "Linkerd",
-    "kuma-sidecar": "Kuma",
-    "osm-init": "Open Service Mesh",
-    "consul-dataplane": "Consul",
-}
-"""Containers that other meshes add: two meshes in one pod redirect each other's traffic."""
 
 RULE: Final = "inject"
 """The rule that the injector's Problems carry."""
 
 
 @dataclass(frozen=True, slots=True)
-class NamespaceView:
-    """What the injector needs to know of a pod's namespace."""
-
-    name: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Injection:
     """What became of a pod: `pod` is it with its sidecar, or as it was where it is left alone or refused.
 
-    `reason` says in a sentence what was decided and why. With `problems` the pod must not run as it is.
+    `reason` says in a sentence what was decided and why; `surprising` is for pods that are left alone though something
+    asks for their sidecar. With `problems` the pod must not run as it is.
     """
 
     pod: RawDocument
     reason: str
     injected: bool = False
     problems: tuple[Problem, ...] = ()
+    surprising: bool = False
 
 
 def inject(
@@ -72,38 +56,15 @@ def inject(
         message = f"this can't be read ({why}); the pod is refused"
         problem = Problem(Ref("Pod", namespace.name, ""), where.strip(".`"), message, "decode")
         return Injection(pod, "it can't be read as a pod", problems=(problem,))
-    alone = _left_alone(shape, namespace, settings, everything=everything)
+    alone = left_alone(shape, namespace, settings, everything=everything)
     if alone is not None:
-        return Injection(pod, alone)
-    ref = Ref("Pod", namespace.name, shape.metadata.name)
+        return Injection(pod, alone.reason, surprising=alone.surprising)
+    ref = Ref("Pod", namespace.name, shape.metadata.name or shape.metadata.generate_name)
     wishes, problems = pod_wishes(shape.metadata.annotations, ref)
     problems = (*problems, *_conflicts(shape, settings, ref))
     if problems:
         return Injection(pod, "it is refused until its mistakes are mended", problems=problems)
     return Injection(_with_sidecar(pod, shape, wishes, settings), "it has its sidecar now", injected=True)
-
-
-def _left_alone(
-    shape: PodShape, namespace: NamespaceView, settings: InjectorSettings, *, everything: bool
-) -> str | None:
-    """Why a pod gets no sidecar; None when it gets one."""
-    names = {container.name for container in shape.everyone}
-    foreign = next((mesh for name, mesh in _FOREIGN.items() if name in names), None)
-    asked = enrolled(namespace.labels, shape.metadata.labels)
-    opted_out = shape.metadata.labels.get(INJECT) == "disabled"
-    job = not settings.native_sidecar and shape.spec.restart_policy != "Always"
-    reasons = {
-        "it has its sidecar already": sidecar.PROXY in names,
-        f"its label {INJECT} says disabled": opted_out,
-        f"no label {INJECT}: enabled on it or its namespace asks for a sidecar": not asked and not everything,
-        f"namespace {namespace.name} is Kubernetes' own": namespace.name in KUBERNETES_NAMESPACES,
-        f"namespace {namespace.name} is the control plane's own": namespace.name == settings.own_namespace,
-        "it uses its node's network, where redirection would take the node's traffic": shape.spec.host_network,
-        "it is a Windows pod, and redirection is Linux's": shape.spec.os.name == "windows",
-        f"it has a sidecar of {foreign} already": foreign is not None,
-        "it has to end by itself, and before Kubernetes 1.29 a sidecar would keep it from ending": job,
-    }
-    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def _conflicts(shape: PodShape, settings: InjectorSettings, pod: Ref) -> Iterator[Problem]:
@@ -150,8 +111,8 @@ def _with_sidecar(pod: RawDocument, shape: PodShape, wishes: PodWishes, settings
         token_file=f"{IDENTITY_FOLDER}/token",
         probes=tuple(item.probe for item in turned),
     )
-    proxy = sidecar.proxy_container(settings, wishes, bootstrap)
-    redirect = [sidecar.redirect_container(settings, redirection)] if settings.redirect_by_init else []
+    proxy = sidecar.proxy_container(settings, wishes, bootstrap, shape)
+    redirect = [sidecar.redirect_container(settings, redirection, wishes, shape)] if settings.redirect_by_init else []
     own_init = list(spec.get("initContainers") or ())
     if settings.native_sidecar:
         # First of all: whatever the app's init containers call is called through the mesh.
@@ -173,4 +134,5 @@ def _annotate(pod: RawDocument, shape: PodShape, settings: InjectorSettings) -> 
     first = (
         {} if settings.native_sidecar else {"kubectl.kubernetes.io/default-container": shape.spec.containers[0].name}
     )
-    metadata["annotations"] = first | dict(metadata.get("annotations") or {}) | marks
+    own = {name: text for name, text in (metadata.get("annotations") or {}).items() if name != NOT_INJECTED}
+    metadata["annotations"] = first | own | marks

@@ -19,20 +19,24 @@ class InjectorSettings:
     `redirect_by_init` False: a CNI plugin redirects, and no container gets a capability. `native_sidecar` False is for
     API servers before 1.29; `shell_image` is used then, an Envoy image that has bash. `redirect.mark` makes the proxy
     exempt by socket mark, for clusters with a single UID. `own_namespace` is where the control plane runs.
+    `ca_config_map` is what the control plane keeps in every namespace, for sidecars to know it by. `other_meshes` True
+    lets the marks of other meshes enrol pods too. An idle sidecar was measured at 71–74 MB; `requests` leaves some air.
     """
 
     proxy_image: str = "envoyproxy/envoy:distroless-v1.40.0"
     shell_image: str = "envoyproxy/envoy:v1.40.0"
     redirect_image: str = f"weft/redirect:{VERSION}"
     version: str = VERSION
+    image_pull_policy: str | None = None
     native_sidecar: bool = True
     redirect_by_init: bool = True
     own_namespace: str = "weft-system"
-    ca_config_map: str = "weft-ca-bundle"
-    ca_key: str = "bundle.pem"
+    ca_config_map: str = "weft-root"
+    ca_key: str = "root.pem"
+    other_meshes: bool = False
     token_audience: str = "weft"  # noqa: S105 - names who the token is for
     token_seconds: int = 3600
     bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)
     redirect: RedirectSettings = field(default_factory=RedirectSettings)
-    requests: tuple[tuple[str, str], ...] = (("cpu", "50m"), ("memory", "64Mi"))
+    requests: tuple[tuple[str, str], ...] = (("cpu", "50m"), ("memory", "96Mi"))
     limits: tuple[tuple[str, str], ...] = ()

@@ -93,6 +93,19 @@ class OperatingSystem(Part, frozen=True):
     name: str = "linux"
 
 
+class PodResources(Part, frozen=True):
+    """core/v1 ResourceRequirements of a whole pod (KEP-2837): a budget that its containers share."""
+
+    requests: dict[str, Any] = msgspec.field(default_factory=dict)
+    limits: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class PodMeta(Meta, frozen=True):
+    """`metadata` of a pod that may not have its name yet."""
+
+    generate_name: str = ""
+
+
 class PodSpec(Part, frozen=True):
     """core/v1 PodSpec."""
 
@@ -103,13 +116,16 @@ class PodSpec(Part, frozen=True):
     restart_policy: str = "Always"
     security_context: SecurityContext = SecurityContext()
     os: OperatingSystem = OperatingSystem()
+    node_selector: dict[str, str] = msgspec.field(default_factory=dict)
+    resources: PodResources = PodResources()
+    termination_grace_period_seconds: int = 30
 
 
 class PodShape(Part, frozen=True):
     """A pod, or a pod template."""
 
     spec: PodSpec
-    metadata: Meta = Meta()
+    metadata: PodMeta = PodMeta()
 
     @property
     def everyone(self) -> tuple[Container, ...]:

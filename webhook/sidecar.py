@@ -15,6 +15,7 @@ from proxy.bootstrap import IDENTITY_FOLDER, BootstrapSettings, arguments
 from proxy.redirect import RedirectSettings
 from webhook.annotations import PodWishes, quantity
 from webhook.settings import InjectorSettings
+from webhook.shape import PodShape
 
 PROXY: Final = "weft-proxy"
 REDIRECT: Final = "weft-redirect"
@@ -36,15 +37,18 @@ def redirect_settings(settings: InjectorSettings, wishes: PodWishes) -> Redirect
     )
 
 
-def redirect_container(settings: InjectorSettings, redirection: RedirectSettings) -> RawDocument:
+def redirect_container(
+    settings: InjectorSettings, redirection: RedirectSettings, wishes: PodWishes, shape: PodShape
+) -> RawDocument:
     """The init container that writes the redirect rules and ends."""
     command, args = redirect.command(redirection)
     return {
         "name": REDIRECT,
         "image": settings.redirect_image,
+        **_pull_policy(settings),
         "command": command,
         "args": args,
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+        **_resources(settings, wishes, shape),
         "securityContext": {
             "runAsUser": 0,
             "runAsGroup": 0,
@@ -58,7 +62,9 @@ def redirect_container(settings: InjectorSettings, redirection: RedirectSettings
     }
 
 
-def proxy_container(settings: InjectorSettings, wishes: PodWishes, bootstrap: BootstrapSettings) -> RawDocument:
+def proxy_container(
+    settings: InjectorSettings, wishes: PodWishes, bootstrap: BootstrapSettings, shape: PodShape
+) -> RawDocument:
     """The sidecar. Native, it is an init container that stays; else a container that holds those after it."""
     limits = dict(settings.limits) | dict(wishes.limits)
     bootstrap = replace(
@@ -68,19 +74,19 @@ def proxy_container(settings: InjectorSettings, wishes: PodWishes, bootstrap: Bo
         concurrency=wishes.concurrency or bootstrap.concurrency,
         heap_bytes=int(quantity(limits["memory"]) * _HEAP_SHARE) if "memory" in limits else bootstrap.heap_bytes,
     )
-    resources = {"requests": _lowered(dict(settings.requests) | dict(wishes.requests), limits), "limits": limits}
     return {
         "name": PROXY,
         "image": settings.proxy_image if settings.native_sidecar else settings.shell_image,
+        **_pull_policy(settings),
         "command": ["envoy"],
         "args": arguments(bootstrap),
-        **({"restartPolicy": "Always"} if settings.native_sidecar else {"lifecycle": _HOLDING}),
+        **({"restartPolicy": "Always"} if settings.native_sidecar else {"lifecycle": _holding(shape)}),
         "env": [_from_field(name, path) for name, path in _ENVIRONMENT.items()],
         "ports": [{"name": "weft-metrics", "containerPort": ports.METRICS, "protocol": "TCP"}],
-        "resources": {name: values for name, values in resources.items() if values},
         # The app waits until the control plane has told this proxy everything: ten minutes, then it starts anew.
         "startupProbe": _asked_ready(periodSeconds=1, failureThreshold=600),
         "readinessProbe": _asked_ready(periodSeconds=5, failureThreshold=3),
+        **_resources(settings, wishes, shape),
         "securityContext": _restricted(settings),
         "volumeMounts": [{"name": IDENTITY_VOLUME, "mountPath": IDENTITY_FOLDER, "readOnly": True}],
     }
@@ -91,6 +97,23 @@ def identity_volume(settings: InjectorSettings) -> RawDocument:
     token = {"audience": settings.token_audience, "expirationSeconds": settings.token_seconds, "path": "token"}
     bundle = {"name": settings.ca_config_map, "items": [{"key": settings.ca_key, "path": "ca/bundle.pem"}]}
     return {"name": IDENTITY_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}, {"configMap": bundle}]}}
+
+
+def _resources(settings: InjectorSettings, wishes: PodWishes, shape: PodShape) -> RawDocument:
+    """The field `resources` of both containers: the same, so that the pod's quality of service is the sidecar's choice.
+
+    The container for redirection has ended when the sidecar starts, so it costs nothing more (Kubernetes documentation,
+    "Resource sharing within containers"). In a pod with a budget of its own (KEP-2837) only what it asks for is set.
+    """
+    budget = bool(shape.spec.resources.requests or shape.spec.resources.limits)
+    limits = ({} if budget else dict(settings.limits)) | dict(wishes.limits)
+    requests = _lowered(({} if budget else dict(settings.requests)) | dict(wishes.requests), limits)
+    found = {name: values for name, values in (("requests", requests), ("limits", limits)) if values}
+    return {"resources": found} if found else {}
+
+
+def _pull_policy(settings: InjectorSettings) -> dict[str, str]:
+    return {"imagePullPolicy": settings.image_pull_policy} if settings.image_pull_policy else {}
 
 
 def _restricted(settings: InjectorSettings) -> RawDocument:
@@ -154,19 +177,26 @@ exit 1
 """
 )
 
-# Five seconds for the endpoint to leave the callers; then until their connections and the app's have ended.
+# A while for the endpoint to leave the callers; then until their connections and the app's have ended.
 _DRAIN: Final = (
     _ADMIN
     + f"""\
 ask POST '/drain_listeners?inboundonly&graceful&skip_exit'
-sleep 5
+sleep LEAVING
 while ask GET '/stats?filter=^listener.*({ports.INBOUND}|{ports.OUTBOUND}|inbound|outbound).*downstream_cx_active$' \\
   | grep -q 'downstream_cx_active: [1-9]'; do sleep 0.5; done
 exit 0
 """
 )
 
-_HOLDING: Final[RawDocument] = {
-    "postStart": {"exec": {"command": ["/bin/bash", "-c", _HOLD]}},
-    "preStop": {"exec": {"command": ["/bin/bash", "-c", _DRAIN]}},
-}
+LEAVING_SECONDS: Final = 5
+"""How long callers may take to hear that a pod ends, where its grace period has room for it."""
+
+
+def _holding(shape: PodShape) -> RawDocument:
+    """The hooks of a sidecar that is no native one. The kubelet ends both with the pod's grace period."""
+    leaving = min(LEAVING_SECONDS, max(0, shape.spec.termination_grace_period_seconds) // 3)
+    return {
+        "postStart": {"exec": {"command": ["/bin/bash", "-c", _HOLD]}},
+        "preStop": {"exec": {"command": ["/bin/bash", "-c", _DRAIN.replace("LEAVING", str(leaving))]}},
+    }
