@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -17,8 +18,9 @@ from typing import Final
 import structlog
 
 from ca.issuance import Expired, IpAddress, Issuance, Leaf
-from ca.issuer_folder import DEFAULT_LIFETIMES, IssuerFolder, Issuers, Lifetimes
-from ca.rotation import Action, decide, decide_leaf
+from ca.issuer_folder import IssuerFolder
+from ca.rotation import Action, decide_leaf
+from ca.settling import DEFAULT_LIFETIMES, Issuers, IssuerStore, Lifetimes
 from ca.storage import Folder, StorageError
 from kube.clock import SYSTEM_CLOCK, Clock
 from mesh.model import Identity
@@ -47,14 +49,14 @@ class Authority:
 
     def __init__(
         self,
-        issuer_folder: IssuerFolder,
+        issuer_store: IssuerStore,
         issuers: Issuers,
         trust_domain: str,
         lifetimes: Lifetimes,
         clock: Clock,
         chance: Callable[[], float],
     ) -> None:
-        self._issuer_folder = issuer_folder
+        self._issuer_store = issuer_store
         self._trust_domain = trust_domain
         self._lifetimes = lifetimes
         self._clock = clock
@@ -62,7 +64,8 @@ class Authority:
         self._issued: dict[Identity, _Issued] = {}
         self._servers: dict[tuple[tuple[str, ...], tuple[IpAddress, ...]], Leaf] = {}
         self._turn = asyncio.Lock()
-        self._trouble = ""
+        self.trouble = ""
+        """What keeps the authority from its work, in words; those certificates that are in force stay."""
         self._use(issuers)
 
     @classmethod
@@ -114,6 +117,14 @@ class Authority:
             self._servers[names, addresses] = leaf
         return leaf
 
+    def served_elsewhere(self, dns_names: Sequence[str], lifetime: timedelta) -> Leaf:
+        """A new certificate for a server that gets it from a Secret, and so can't ask when it is due.
+
+        Raises Expired when the issuer has no life left, and ValueError.
+        """
+        issuance = Issuance(self._issuers.intermediate, self._trust_domain, lifetime, self._chance)
+        return issuance.server(tuple(dns_names), (), self._clock.now())
+
     def forget(self, identities: Iterable[Identity]) -> None:
         """Stop renewing for identities that nobody has any more; asked again, they get a new leaf."""
         for identity in identities:
@@ -129,13 +140,13 @@ class Authority:
             self._report(await self._rotate(), await self._renew(publish))
 
     async def _rotate(self) -> str:
-        """Replace issuers that are due. The answer is what prevents it; then those that exist stay."""
-        if decide(self._issuers.state, self._clock.now()).action is not Action.KEEP:
-            try:
-                # Waiting for a lock and a disk; once in months.
-                self._use(await asyncio.to_thread(self._issuer_folder.settle, self._clock))
-            except StorageError as error:
-                return str(error)
+        """Use the issuers that are right now. The answer is what prevents it; then those that exist stay."""
+        try:
+            issuers = await self._issuer_store.refreshed(self._issuers, self._clock)
+        except StorageError as error:
+            return str(error)
+        if issuers is not self._issuers:
+            self._use(issuers)
         return ""
 
     async def _renew(self, publish: Callable[[Identity, Named], None]) -> str:
@@ -154,9 +165,9 @@ class Authority:
     def _report(self, *troubles: str) -> None:
         """Say once what keeps the authority from its work, not at every look."""
         trouble = "; ".join(filter(None, troubles))
-        if trouble and trouble != self._trouble:
+        if trouble and trouble != self.trouble:
             log.error("certificates can't be renewed, those in force stay", reason=trouble)
-        self._trouble = trouble
+        self.trouble = trouble
 
     def _use(self, issuers: Issuers) -> None:
         self._issuers = issuers
