@@ -23,6 +23,10 @@ COMMANDS: Final[Mapping[str, str]] = {
     "translate": "controlplane.cli.manifests:translate",
     "inject": "controlplane.cli.manifests:inject",
     "run": "controlplane.cli.run:run",
+    "install": "controlplane.cli.install:install",
+    "upgrade": "controlplane.cli.install:upgrade",
+    "uninstall": "controlplane.cli.install:uninstall",
+    "manifest": "controlplane.cli.install:manifest",
 }
 """Command → where its function is, in the order `weft --help` lists them."""
 

@@ -19,6 +19,11 @@ TrustDomain = Annotated[str, typer.Option(help="What SPIFFE IDs begin with.")]
 AccessMode = Annotated[Access, typer.Option("--access", help="Whether TrafficTargets are enforced by default.")]
 MtlsMode = Annotated[Mtls, typer.Option("--mtls", help="Whether plaintext from un-meshed callers is accepted.")]
 EgressMode = Annotated[Egress, typer.Option("--egress", help="What happens to traffic that leaves the mesh.")]
+Kubeconfig = Annotated[
+    Path | None, typer.Option("--kubeconfig", help="A kubeconfig; else what kubectl would take.", dir_okay=False)
+]
+Context = Annotated[str | None, typer.Option("--context", help="A context of the kubeconfig.")]
+ReleaseNamespace = Annotated[str, typer.Option("--namespace", "-n", help="Where the control plane is installed.")]
 
 DEFAULT_CLUSTER = "weft"
 DEFAULT_TRUST_DOMAIN = MeshSettings().trust_domain

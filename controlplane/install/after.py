@@ -1,0 +1,168 @@
+"""What `weft check` looks at in a cluster where Weft is installed: do its parts run, and do the others reach them.
+
+Rule: nothing is written; the one create it asks for is a dry run, which proves that the API server reaches the webhook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+from controlplane.check import Line, problems, proxies
+from controlplane.install.before import ADMISSION, SMI_GROUPS
+from controlplane.install.release import CRD_PATH
+from kube.client import ApiError, Client
+from proxy import ports
+
+DEPLOYMENTS: Final = {"weft": "The control plane", "weft-webhook": "The webhook"}
+"""The Deployments of the chart, and what each is for."""
+
+WEBHOOKS: Final = "weft-webhook"
+"""The name of both webhook configurations."""
+
+UNREACHED: Final = "failed calling webhook"
+"""How the API server begins when it got no answer from a webhook."""
+
+LOGS: Final = "kubectl -n {} logs deployment/{} says why"
+
+
+async def installed(client: Client, namespace: str) -> bool:
+    """Whether the control plane's Deployment is there."""
+    return await _found(client, _deployment(namespace, "weft")) is not None
+
+
+async def after(client: Client, namespace: str) -> AsyncIterator[Line]:
+    """All lines. Raises ApiUnavailable where no API server answers."""
+    yield Line(True, "The API server answers")
+    for look in (_deployments, _crds, _bundles, _webhook, _mesh):
+        try:
+            async for line in look(client, namespace):
+                yield line
+        except ApiError as error:
+            yield Line(False, f"Something could not be looked at: {error.message}")
+
+
+def _deployment(namespace: str, name: str) -> str:
+    return f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+
+
+async def _found(client: Client, path: str) -> Any:
+    """The object there; None where there is none."""
+    try:
+        return await client.request("GET", path)
+    except ApiError as error:
+        if error.code == 404:
+            return None
+        raise
+
+
+async def _deployments(client: Client, namespace: str) -> AsyncIterator[Line]:
+    for name, what in DEPLOYMENTS.items():
+        found = await _found(client, _deployment(namespace, name))
+        if found is None:
+            yield Line(False, f"{what} is not installed in {namespace}", "`weft upgrade` puts it back")
+            continue
+        wanted, status = found["spec"].get("replicas", 1), found.get("status") or {}
+        seen = status.get("observedGeneration", 0) >= found["metadata"].get("generation", 0)
+        ready = status.get("readyReplicas", 0) if seen else 0
+        updated = status.get("updatedReplicas", 0) if seen else 0
+        yield Line(
+            ready >= wanted and updated >= wanted,
+            f"{what} has {ready} of {wanted} replicas ready" + ("" if updated >= wanted else f", {updated} up to date"),
+            LOGS.format(namespace, name),
+        )
+
+
+async def _crds(client: Client, _namespace: str) -> AsyncIterator[Line]:
+    items = [item for item in (await client.request("GET", CRD_PATH))["items"] if item["spec"]["group"] in SMI_GROUPS]
+    waiting = sorted(item["metadata"]["name"] for item in items if not _established(item))
+    if not items:
+        yield Line(False, "No SMI CRD is installed", "install them with `weft upgrade --set crds.install=true`")
+    elif waiting:
+        yield Line(False, f"These CRDs are not served: {', '.join(waiting)}", "kubectl describe crd NAME says why")
+    else:
+        yield Line(True, f"All {len(items)} SMI CRDs are served")
+
+
+def _established(crd: Mapping[str, Any]) -> bool:
+    conditions = (crd.get("status") or {}).get("conditions") or ()
+    return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)
+
+
+async def _bundles(client: Client, namespace: str) -> AsyncIterator[Line]:
+    """Whether the API server can tell our webhook from another server."""
+    missing: list[str] = []
+    for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
+        found = await _found(client, f"/apis/{ADMISSION}/v1/{kind}/{WEBHOOKS}")
+        if found is None:
+            yield Line(False, f"{kind}/{WEBHOOKS} is missing", "`weft upgrade` puts it back")
+        elif not all(hook["clientConfig"].get("caBundle") for hook in found.get("webhooks") or ()):
+            missing.append(f"{kind}/{WEBHOOKS}")
+    for item in (await client.request("GET", CRD_PATH))["items"]:
+        webhook = (item["spec"].get("conversion") or {}).get("webhook")
+        if item["spec"]["group"] not in SMI_GROUPS or not webhook:
+            continue
+        calls = webhook["clientConfig"]
+        if (calls.get("service") or {}).get("namespace") == namespace and not calls.get("caBundle"):
+            missing.append(item["metadata"]["name"])
+    yield Line(
+        not missing,
+        f"These have no caBundle yet: {', '.join(missing)}" if missing else "The API server trusts the webhook",
+        "the replica of the control plane that holds the Lease weft-leader sets them; "
+        + LOGS.format(namespace, "weft"),
+    )
+
+
+async def _webhook(client: Client, _namespace: str) -> AsyncIterator[Line]:
+    """Ask the API server to check, not to make, an object in the oldest version: both webhooks are called."""
+    split = {
+        "apiVersion": "split.smi-spec.io/v1alpha1",
+        "kind": "TrafficSplit",
+        "metadata": {"name": "weft-check"},
+        "spec": {"service": "weft-check", "backends": [{"service": "weft-check", "weight": "1"}]},
+    }
+    path = "/apis/split.smi-spec.io/v1alpha1/namespaces/default/trafficsplits"
+    hint = "look at the Service and pods of weft-webhook, and whether a firewall keeps the API server from port 9443"
+    try:
+        await client.request("POST", path, body=split, query={"dryRun": "All"})
+    except ApiError as error:
+        if UNREACHED in error.message or "conversion webhook" in error.message:
+            yield Line(False, f"The API server does not reach the webhook: {error.message}", hint)
+        elif error.code == 404:
+            return
+        elif error.code == 403 and "admission webhook" not in error.message:
+            yield Line(False, "Whether the API server reaches the webhook was not tried", error.message)
+        else:
+            yield Line(True, "The API server reaches the webhook")
+        return
+    yield Line(True, "The API server reaches the webhook")
+
+
+async def _mesh(client: Client, namespace: str) -> AsyncIterator[Line]:
+    """Problems and proxies, as the replicas tell them. Each stream is at one replica, the Problems are at all."""
+    selector = {"labelSelector": "app.kubernetes.io/name=weft,app.kubernetes.io/component=control-plane"}
+    pods = (await client.request("GET", f"/api/v1/namespaces/{namespace}/pods", query=selector))["items"]
+    ready = [pod["metadata"]["name"] for pod in pods if _ready(pod)]
+    connected: list[dict[str, Any]] = []
+    for index, name in enumerate(ready):
+        admin = f"/api/v1/namespaces/{namespace}/pods/{name}:{ports.CONTROL_PLANE_ADMIN}/proxy"
+        try:
+            connected += await client.request("GET", f"{admin}/proxies")
+            if index == 0:
+                for line in problems(await client.request("GET", f"{admin}/problems")):
+                    yield line
+        except ApiError as error:
+            yield Line(
+                False,
+                f"The control plane's pod {name} could not be asked through the API server: {error.message}",
+                "you need `get` on pods/proxy there; or use `kubectl port-forward` and `weft check --admin URL`",
+            )
+            return
+    if ready:
+        for line in proxies(connected):
+            yield line
+
+
+def _ready(pod: Mapping[str, Any]) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
