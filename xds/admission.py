@@ -7,6 +7,8 @@ than a bound, and nobody who dawdles keeps a place longer than another. With few
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -25,22 +27,24 @@ class AdmissionSettings:
 class Place:
     """A place of one stream. Free it once the stream has what it came for; more often does no harm."""
 
-    def __init__(self, places: asyncio.Semaphore | None, seconds: float = 0.0) -> None:
-        self._places = places
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.free) if places is not None else None
+    __slots__ = ("_free", "_timer")
+
+    def __init__(self, free: Callable[[], None] | None, seconds: float = 0.0) -> None:
+        self._free = free
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.free) if free is not None else None
 
     @property
     def held(self) -> bool:
         """Whether others may be waiting for it."""
-        return self._places is not None
+        return self._free is not None
 
     def free(self) -> None:
         """Let the next one in."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._places is not None:
-            self._places.release()
-        self._places = self._timer = None
+        free, self._free, self._timer = self._free, None, None
+        if free is not None:
+            free()
 
 
 class Admission:
@@ -48,20 +52,57 @@ class Admission:
 
     def __init__(self, settings: AdmissionSettings) -> None:
         self._settings = settings
-        self._places = asyncio.Semaphore(settings.places)
+        self._free = settings.places
+        self._line: deque[asyncio.Future[None]] = deque()
         self.waited = 0
         """Streams that found no place free."""
         self.overtaken = 0
         """Streams that were let on without one because they had waited long enough."""
 
+    def at_once(self) -> Place | None:
+        """A place if one is free and nobody waits for it; None: `enter`, and wait."""
+        if self._line or not self._free:
+            return None
+        self._free -= 1
+        return self._place()
+
     async def enter(self) -> Place:
         """A place, as soon as there is one; after the longest wait, none, and the stream goes on without."""
-        if self._places.locked():
-            self.waited += 1
+        place = self.at_once()
+        if place is not None:
+            return place
+        self.waited += 1
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
         try:
             async with asyncio.timeout(self._settings.wait_at_most.total_seconds()):
-                await self._places.acquire()
+                await turn
         except TimeoutError:
-            self.overtaken += 1
-            return Place(None)
-        return Place(self._places, self._settings.held_at_most.total_seconds())
+            if not _granted(turn):
+                self.overtaken += 1
+                return Place(None)
+        except asyncio.CancelledError:
+            if _granted(turn):
+                self._freed()
+            raise
+        finally:
+            if turn in self._line:
+                self._line.remove(turn)
+        return self._place()
+
+    def _place(self) -> Place:
+        return Place(self._freed, self._settings.held_at_most.total_seconds())
+
+    def _freed(self) -> None:
+        """A place is free: it is the first one's who waits."""
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
+def _granted(turn: asyncio.Future[None]) -> bool:
+    """Whether the place came, perhaps in the very moment in which its stream gave up."""
+    return turn.done() and not turn.cancelled()

@@ -79,9 +79,6 @@ class Refusals:
 
 
 def address_of(peer: str) -> str:
-    """The address in what gRPC calls a peer: `ipv4:10.0.0.1:5000` and `ipv6:[::1]:5000` without scheme and port."""
-    scheme, colon, rest = peer.partition(":")
-    if not colon or scheme not in {"ipv4", "ipv6"}:
-        return peer
-    rest = rest.replace("%5B", "[").replace("%5D", "]")
-    return rest.rpartition(":")[0].strip("[]")
+    """The address in `10.0.0.1:5000` or `[::1]:5000`; what is neither stays as it is."""
+    address, colon, _ = peer.rpartition(":")
+    return address.strip("[]") if colon else peer

@@ -1,7 +1,7 @@
 """A Session: one authenticated stream, between a transport and a protocol machine.
 
-Rule: the transport knows `on_request(bytes)`, `pull()` and `due`; nothing else passes between them, so another
-transport can take grpc's place. A slow stream holds no queue: what to send is decided when it can be sent (rule R79).
+Rule: whoever holds it knows `on_request(bytes)`, `pull()` and is woken; nothing here knows what carries the bytes.
+A slow stream holds no queue: what to send is decided when it can be sent (rule R79).
 """
 
 from __future__ import annotations
@@ -85,14 +85,14 @@ class Commons:
 class Session:
     """One stream of a proxy that has proved who it is. `begin` first, `close` in the end."""
 
-    def __init__(self, commons: Commons, peer: Peer, machine: Machine[Any]) -> None:
-        self.due = asyncio.Event()
-        """Set when `pull` may have something, or the stream is to end."""
+    def __init__(self, commons: Commons, peer: Peer, machine: Machine[Any], wake: Callable[[], None]) -> None:
+        """`wake` is called when `pull` may have something, or the stream is to end."""
         self.ending: Ending | None = None
         self.node = ""
         self._commons = commons
         self._peer = peer
         self._machine = machine
+        self._wake = wake
         self._connected = time.time()
         self._watch: Watch | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -119,7 +119,7 @@ class Session:
         if self._watch.view is None:
             log.info("proxy is not known yet, its stream waits", node=self.node)
         self._expiry = asyncio.get_running_loop().call_later(max(0.0, lifetime), self.end, _EXPIRED)
-        self.due.set()
+        self._wake()
 
     def close(self) -> None:
         """Free everything (rule R60)."""
@@ -132,7 +132,7 @@ class Session:
     def end(self, ending: Ending) -> None:
         """The stream is to end. The first reason counts."""
         self.ending = self.ending or ending
-        self.due.set()
+        self._wake()
 
     def on_request(self, data: bytes) -> None:
         """The client has said something. A broken request ends the stream."""
@@ -143,7 +143,7 @@ class Session:
         except ProtocolFault as fault:
             self.end(Ending(fault.code, fault.text))
         self._report_nacks()
-        self.due.set()
+        self._wake()
 
     def pull(self) -> list[Response]:
         """What is to be sent now, in this order; taken to be sent."""
@@ -157,7 +157,7 @@ class Session:
             counters.resources[response.type_url] += len(response.names)
             counters.removals[response.type_url] += len(response.gone)
         if self._machine.wake_at is not None:
-            self._wake_in(self._machine.wake_at - now, self.due.set)
+            self._wake_in(self._machine.wake_at - now, self._wake)
         return responses
 
     @property
@@ -213,7 +213,7 @@ class Session:
             return False
         if changed.isdisjoint(self._machine.dialogues):
             return False
-        self.due.set()
+        self._wake()
         return True
 
     def _check(self, view: View | None) -> None:

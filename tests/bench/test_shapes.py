@@ -108,7 +108,8 @@ class Proxy:
         self.session = self._session()
 
     def _session(self) -> Session:
-        return Session(self.plane.commons, self.peer, self.plane.commons.machine(delta=True, only_type=""))
+        machine = self.plane.commons.machine(delta=True, only_type="")
+        return Session(self.plane.commons, self.peer, machine, lambda: None)
 
     async def start(self) -> None:
         wanted = self.plane.world.roles[self.plane.world.proxies[self.pod]].resources
