@@ -1,0 +1,81 @@
+"""Tells the API server whom to trust when it calls our webhook: the caBundle of webhook configurations and CRDs.
+
+Rule: only entries that call our Service are touched, only their caBundle, and none is ever taken away.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from controlplane.duties.duty import Duty
+from kube.client import ApiError, Client
+
+ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
+CONFIGURATIONS: Final = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+Patch = list[dict[str, Any]]
+
+
+class CaBundles:
+    """Keeps the caBundles of all that call Service `service` in `namespace` at the PEM of `bundle`.
+
+    `configurations` are the names of our webhook configurations, `definitions` of the CRDs we convert.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        service: str,
+        bundle: Callable[[], bytes],
+        *,
+        configurations: tuple[str, ...],
+        definitions: tuple[str, ...],
+    ) -> None:
+        self._client = client
+        self._service = {"namespace": namespace, "name": service}
+        self._bundle = bundle
+        self._paths = (
+            *(f"{ADMISSION}/{kind}/{name}" for kind in CONFIGURATIONS for name in configurations),
+            *(f"{DEFINITIONS}/{name}" for name in definitions),
+        )
+
+    @property
+    def duty(self) -> Duty:
+        """As a duty of the lease holder."""
+        return Duty(name="caBundles", carry_out=self.carry_out, concerns=self._bundle)
+
+    async def carry_out(self) -> None:
+        """Bring all of them up to date; those that are not installed are left out. Raises ApiError, ApiUnavailable."""
+        wanted = b64encode(self._bundle()).decode()
+        for path in self._paths:
+            try:
+                found = await self._client.request("GET", path)
+                if patch := list(self._patch(found, wanted)):
+                    await self._client.request("PATCH", path, body=patch, content_type="application/json-patch+json")
+            except ApiError as error:
+                # 422: the test in the patch failed, since somebody changed the object at once; it is read again soon.
+                if error.code not in {404, 409, 422}:
+                    raise
+
+    def _patch(self, found: dict[str, Any], wanted: str) -> Iterator[dict[str, Any]]:
+        """What is to be changed, each after a test that it is still what was read."""
+        version = found["metadata"]["resourceVersion"]
+        for path, client_config in _calls(found):
+            called = client_config.get("service") or {}
+            if {key: called.get(key) for key in self._service} != self._service:
+                continue
+            if client_config.get("caBundle") != wanted:
+                yield {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+                yield {"op": "add", "path": f"{path}/caBundle", "value": wanted}
+
+
+def _calls(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The places in a webhook configuration or CRD that say whom to call, with their JSON pointers."""
+    for index, webhook in enumerate(found.get("webhooks") or []):
+        yield f"/webhooks/{index}/clientConfig", webhook.get("clientConfig") or {}
+    conversion = (found.get("spec") or {}).get("conversion") or {}
+    if (client_config := (conversion.get("webhook") or {}).get("clientConfig")) is not None:
+        yield "/spec/conversion/webhook/clientConfig", client_config
