@@ -15,6 +15,7 @@ from kube.names import shown
 from kube.objects import RawDocument
 from kube.problem import Problem, Ref
 from smi import decode_access, decode_specs, decode_split
+from smi.convert import whole
 from smi.kinds import SmiObject
 from smi.reading import Reading
 from smi.resources import Anything
@@ -72,7 +73,7 @@ def _read_smi(raw: RawDocument, locate: Locate, kind: tuple[str, str], version: 
     if reader is None or version not in versions:
         fault = _unknown(kind, version, versions)
         return Read(None, ref, (Problem(ref, "apiVersion", fault, "V1", origin=locate("apiVersion")),))
-    reading = Reading(raw, locate)
+    reading = Reading(whole(raw), locate)
     for field, fault in name_faults(raw):
         reading.error(field, sentence(fault, SET_ASIDE), "decode")
     found = None if reading.problems else reader(reading)
