@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from controlplane.status import Status
-from controlplane.view import problem_view, proxy_view, snapshot_view
+from controlplane.view import problem_view, proxy_view, readiness_view, snapshot_view
 from mesh.model import PodId
 from xds.server import ProxyStatus
 
@@ -33,7 +33,7 @@ def admin_api(status: Status, proxies: Callable[[], list[ProxyStatus]], registry
     @api.get("/readyz")
     async def readyz(response: Response) -> dict[str, Any]:
         response.status_code = 200 if status.ready else 503
-        return {"ready": status.ready, "rounds": status.rounds, "failures": status.failures, "failure": status.failure}
+        return readiness_view(status)
 
     @api.get("/problems")
     async def problems() -> list[dict[str, Any]]:

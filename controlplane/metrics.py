@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from controlplane.status import Status
 from controlplane.view import type_name
+from sources.upstream import Upstream
 from xds.server import XdsServer
 
 
@@ -34,6 +35,8 @@ class ControlPlaneCollector(Collector):
         for severity, count in Counter(str(problem.severity) for problem in status.problems).items():
             problems.add_metric([severity], count)
         yield problems
+        if status.upstream is not None:
+            yield from _upstream(status.upstream)
 
     def _streams(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         counters = self._server.counters
@@ -46,6 +49,21 @@ class ControlPlaneCollector(Collector):
         for status, count in counters.refused.items():
             refused.add_metric([status], count)
         yield refused
+
+
+def _upstream(upstream: Upstream) -> Iterator[GaugeMetricFamily]:
+    in_step = GaugeMetricFamily(
+        "weft_source_in_step", "Whether a kind is what the API server says, by kind.", labels=["kind"]
+    )
+    for kind, state in sorted(upstream.kinds.items()):
+        in_step.add_metric([kind], float(state.read and not state.why))
+    yield in_step
+    since = upstream.stale_since
+    yield GaugeMetricFamily(
+        "weft_source_stale_since_seconds",
+        "Unix time since when what is served may be older than the cluster; 0: it is not.",
+        since.timestamp() if since else 0.0,
+    )
 
 
 def _by_type(name: str, meaning: str, counts: Counter[str]) -> CounterMetricFamily:

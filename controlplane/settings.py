@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from kube.settings import ClientSettings
 from mesh.settings import MeshSettings
 from proxy import ports
 
@@ -14,16 +15,12 @@ SERVER_NAMES = ("weft.weft-system.svc", "weft.weft-system.svc.cluster.local", "l
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControlPlaneSettings:
-    """Settings of one control plane process in standalone mode: objects from folders, tokens of its own.
+class PlaneSettings:
+    """What every control plane process has, wherever its objects come from.
 
-    `overlay` holds objects that win over those in `paths`: a local cluster writes addresses and endpoints there.
     `admin_socket`, where given, serves the admin API on a Unix socket too. A port of 0 picks a free one.
     """
 
-    paths: tuple[Path, ...]
-    ca_folder: Path
-    overlay: Path | None = None
     mesh: MeshSettings = field(default_factory=MeshSettings)
     xds_address: str = "0.0.0.0"  # noqa: S104 - sidecars on other hosts are the point; every stream is authenticated
     xds_port: int = ports.XDS
@@ -33,3 +30,23 @@ class ControlPlaneSettings:
     server_names: tuple[str, ...] = SERVER_NAMES
     server_addresses: tuple[str, ...] = ("127.0.0.1",)
     leaf_lifetime: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlaneSettings(PlaneSettings):
+    """Standalone mode: objects from folders, tokens of its own.
+
+    `overlay` holds objects that win over those in `paths`: a local cluster writes addresses and endpoints there.
+    """
+
+    paths: tuple[Path, ...]
+    ca_folder: Path
+    overlay: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesSettings(PlaneSettings):
+    """In a cluster: objects from its API server, reached as `client` says."""
+
+    client: ClientSettings = field(default_factory=ClientSettings)
+    ca_folder: Path

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from kube.problem import Problem
 from mesh.model import Mesh
+from sources.upstream import Upstream
 from xds.snapshot import World
 
 
@@ -14,11 +15,14 @@ class Status:
     """Written by the pipeline only, read by the admin API and the metrics.
 
     `failure` is our own mistake in the newest round, in words; the last good configuration is in force meanwhile.
+    `upstream` is how it stands with the API server, None where objects come from files.
     """
 
     rounds: int = 0
     failures: int = 0
     failure: str = ""
+    stopping: bool = False
+    upstream: Upstream | None = None
     seconds: float = 0.0
     problems: tuple[Problem, ...] = ()
     mesh: Mesh = field(default_factory=Mesh)
@@ -26,5 +30,5 @@ class Status:
 
     @property
     def ready(self) -> bool:
-        """Whether a configuration was ever published; it stays true when later rounds fail."""
-        return self.rounds > 0
+        """Whether a configuration was ever published and it is not time to stop. Later failures don't change it."""
+        return self.rounds > 0 and not self.stopping

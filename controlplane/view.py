@@ -5,11 +5,30 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from controlplane.status import Status
 from kube.problem import Problem
 from xds.readable import readable
 from xds.resource import TYPES
 from xds.server import ProxyStatus
 from xds.snapshot import Snapshot
+
+
+def readiness_view(status: Status) -> dict[str, Any]:
+    """Whether proxies are served, and what that rests on.
+
+    From an API server, `waiting` are the kinds that must be read before anything is served, `stale_since` is since
+    when the answers may be older than the cluster, and `troubles` says why, by kind.
+    """
+    found = {"ready": status.ready, "rounds": status.rounds, "failures": status.failures, "failure": status.failure}
+    if status.upstream is None:
+        return found
+    since = status.upstream.stale_since
+    return {
+        **found,
+        "waiting": list(status.upstream.waiting),
+        "stale_since": since.isoformat() if since else None,
+        "troubles": status.upstream.troubles,
+    }
 
 
 def problem_view(problem: Problem) -> dict[str, Any]:

@@ -22,7 +22,8 @@ import msgspec
 from kubernetes.aio.client.rest import RESTClientObject
 from yarl import URL
 
-from kube.configuration import ClientSettings, ConfigurationError, load, trust
+from kube.configuration import load, trust
+from kube.settings import ClientSettings, ConfigurationError
 
 __all__ = ["ApiError", "ApiUnavailable", "Client", "ClientSettings", "ConfigurationError"]
 

@@ -7,7 +7,6 @@ Reading kubeconfig files, exec plugins and the pod's own ServiceAccount is the o
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,7 @@ import yaml
 from kubernetes.aio import config as official
 from kubernetes.aio.client import Configuration
 
-
-class ConfigurationError(Exception):
-    """There is no usable way to the API server; the message says which file or setting is at fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientSettings:
-    """Where to look: a kubeconfig and a context in it.
-
-    With neither, the pod we run in is asked first, then `$KUBECONFIG`, then `~/.kube/config`, as kubectl does.
-    """
-
-    kubeconfig: Path | None = None
-    context: str | None = None
+from kube.settings import ClientSettings, ConfigurationError
 
 
 async def load(settings: ClientSettings) -> Any:

@@ -69,7 +69,8 @@ class FolderSource:
         return replace(problem, origin=origin)
 
     async def run(self, store: Store) -> None:
-        """Keep the store at what the files say, until cancelled."""
+        """Keep the store at what the files say, until cancelled. At first nobody's writing is waited for."""
+        store.replace(await asyncio.to_thread(self.read))
         wake = Wake()
         watched = (*self._paths, *([self._overlay] if self._overlay else []))
         async with asyncio.TaskGroup() as tasks:

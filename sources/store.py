@@ -14,16 +14,19 @@ class Store:
     """Written by one source, read by one consumer, both on the same event loop."""
 
     def __init__(self) -> None:
-        self._current = Resources()
+        self._current: Resources | None = None
         self._newer = asyncio.Event()
 
     @property
     def current(self) -> Resources:
         """What was put here last; nothing at first."""
-        return self._current
+        return self._current or Resources()
 
     def replace(self, resources: Resources) -> bool:
-        """Put newer Resources here. False, and nobody is woken, if they are equal to the current ones."""
+        """Put newer Resources here. False, and nobody is woken, if they are equal to the current ones.
+
+        The first are always newer, even if there is nothing in them: then that is known.
+        """
         if resources == self._current:
             return False
         self._current = resources
@@ -34,4 +37,4 @@ class Store:
         """The newest Resources, as soon as there are any newer than those taken last."""
         await self._newer.wait()
         self._newer.clear()
-        return self._current
+        return self.current

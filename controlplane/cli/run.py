@@ -1,11 +1,12 @@
-"""`weft run`: the control plane alone, reading manifests from folders."""
+"""`weft run`: the control plane alone, reading manifests from folders or objects from an API server."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvloop
@@ -15,7 +16,8 @@ from controlplane import logs
 from controlplane.app import control_plane
 from controlplane.cli import options
 from controlplane.cli.output import fail
-from controlplane.settings import ControlPlaneSettings
+from controlplane.settings import ControlPlaneSettings, KubernetesSettings, PlaneSettings
+from kube.settings import ClientSettings, ConfigurationError
 from mesh.settings import Access, Egress, MeshSettings, Mtls
 from proxy import ports
 
@@ -23,13 +25,21 @@ DEFAULT_CA_FOLDER = Path("weft-ca")
 
 
 def run(
-    paths: options.Paths,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders of Kubernetes manifests.", exists=True)
+    ] = None,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Read objects from a Kubernetes API server instead of PATHS.")
+    ] = False,
+    kubeconfig: options.Kubeconfig = None,
+    context: options.Context = None,
     ca_folder: Annotated[
         Path, typer.Option("--ca", help="Where keys are kept; made when missing.")
     ] = DEFAULT_CA_FOLDER,
     overlay: Annotated[Path | None, typer.Option(help="A folder whose objects win over those in PATHS.")] = None,
     xds_port: Annotated[int, typer.Option(help="Where sidecars connect.")] = ports.XDS,
-    admin_port: Annotated[int, typer.Option(help="The admin API, on loopback.")] = ports.CONTROL_PLANE_ADMIN,
+    admin_address: Annotated[str, typer.Option(help="The address of the admin API.")] = "127.0.0.1",
+    admin_port: Annotated[int, typer.Option(help="The port of the admin API.")] = ports.CONTROL_PLANE_ADMIN,
     admin_socket: Annotated[Path | None, typer.Option(help="The admin API on a Unix socket too.")] = None,
     trust_domain: options.TrustDomain = options.DEFAULT_TRUST_DOMAIN,
     access: options.AccessMode = Access.ENFORCED,
@@ -37,23 +47,53 @@ def run(
     egress: options.EgressMode = Egress.ALLOWED,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """Run the control plane alone: objects from PATHS, kept up to date as the files change."""
+    """Run the control plane alone: objects from PATHS or an API server, kept up to date as they change."""
     logs.configure(log_level)
-    settings = ControlPlaneSettings(
-        paths=tuple(paths), ca_folder=ca_folder, overlay=overlay, xds_port=xds_port,
-        admin_port=admin_port, admin_socket=admin_socket,
+    if kubernetes == bool(paths) or (not kubernetes and (kubeconfig or context)) or (kubernetes and overlay):
+        fail("Name either PATHS (and --overlay), or --kubernetes (and --kubeconfig, --context).", 2)
+    common = PlaneSettings(
+        xds_port=xds_port, admin_address=admin_address, admin_port=admin_port, admin_socket=admin_socket,
         mesh=MeshSettings(trust_domain=trust_domain, access=access, mtls=mtls, egress=egress),
     )  # fmt: skip
+    if kubernetes:
+        serving = _serve_cluster(
+            KubernetesSettings(**_fields(common), client=ClientSettings(kubeconfig, context), ca_folder=ca_folder)
+        )
+    else:
+        serving = serve(
+            ControlPlaneSettings(**_fields(common), paths=tuple(paths or ()), ca_folder=ca_folder, overlay=overlay)
+        )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
-    except (StorageError, OSError) as error:
+            runner.run(serving)
+    except (StorageError, OSError, ConfigurationError) as error:
         fail(str(error), 1)
 
 
 async def serve(settings: ControlPlaneSettings) -> None:
-    """Run a control plane until SIGINT or SIGTERM."""
+    """Run a control plane that reads folders until SIGINT or SIGTERM."""
+    await control_plane(settings).run(_until_signal())
+
+
+async def _serve_cluster(settings: KubernetesSettings) -> None:
+    # Importing the official client takes half a second, which only those pay who need it.
+    from controlplane import kubernetes  # noqa: PLC0415
+    from kube.client import Client  # noqa: PLC0415
+
+    client = await Client.open(settings.client)
+    try:
+        await kubernetes.control_plane(settings, client).run(_until_signal())
+    finally:
+        await client.close()
+
+
+def _until_signal() -> asyncio.Event:
+    """Set when the process is told to stop."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await control_plane(settings).run(stop)
+    return stop
+
+
+def _fields(settings: PlaneSettings) -> dict[str, Any]:
+    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}

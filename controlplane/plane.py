@@ -1,0 +1,154 @@
+"""One running control plane: the parts that are the same wherever the objects come from, and the order they run in.
+
+Rule: every task belongs to the one TaskGroup in `run`; when a part fails for good the process ends, and Envoy goes
+on with what it has. Nobody is answered before the first round (rule R9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from ca.authority import Authority
+from controlplane.admin import AdminServer, admin_api, admin_server, listen
+from controlplane.metrics import ControlPlaneCollector
+from controlplane.pipeline import Pipeline
+from controlplane.settings import PlaneSettings
+from controlplane.status import Status
+from kube.problem import Problem
+from mesh.build import Builder
+from sources.store import Store
+from xds.cache import Cache
+from xds.peer import Authenticator
+from xds.server import Certificate, ServerSettings, XdsServer
+from xds.translate.world import TranslateSettings, Translator
+
+log = structlog.get_logger(__name__)
+
+Part = Callable[[], Coroutine[Any, Any, None]]
+"""Something else that runs while the control plane does, until cancelled."""
+
+
+class Source(Protocol):
+    """Where objects come from."""
+
+    async def run(self, store: Store) -> None:
+        """Keep the store at what there is, until cancelled. It is first filled when everything is known."""
+
+    def placed(self, problem: Problem) -> Problem:
+        """The same Problem with the place a person would look at, where there is one."""
+
+
+@dataclass(slots=True)
+class ControlPlane:
+    """All parts of one control plane process."""
+
+    settings: PlaneSettings
+    source: Source
+    store: Store
+    pipeline: Pipeline
+    cache: Cache
+    authority: Authority
+    server: XdsServer
+    admin: AdminServer
+    status: Status
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then let streams end so that proxies go elsewhere at once.
+
+        A failure of one part is raised as it is, such as the OSError of a port that is taken.
+        """
+        sockets = listen(self.settings.admin_address, self.settings.admin_port, self.settings.admin_socket)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                admin = tasks.create_task(self.admin.serve(sockets=sockets), name="admin")
+                running = [tasks.create_task(self.source.run(self.store), name="source")]
+                running += [tasks.create_task(part(), name=name) for name, part in self.parts.items()]
+                if await self._first_round(stop):
+                    running += await self._serve(tasks)
+                    await stop.wait()
+                self.status.stopping = True
+                await self.server.stop(grace=1.0)
+                self.admin.should_exit = True
+                for task in running:
+                    task.cancel()
+                await admin
+        except BaseExceptionGroup as group:
+            raise _single(group) from None
+
+    async def _first_round(self, stop: asyncio.Event) -> bool:
+        """Wait for the first whole world and publish what it means. False: it is time to stop."""
+        world, stopping = asyncio.ensure_future(self.store.settled()), asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait((world, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if world.done():
+                self.pipeline.round(world.result())
+            return world.done()
+        finally:
+            world.cancel()
+            stopping.cancel()
+
+    async def _serve(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Let proxies in. What keeps their answers up to date."""
+        await self.server.start()
+        log.info("serving", xds_port=self.server.port, trust_domain=self.settings.mesh.trust_domain)
+        # What is here now stays: keep the collector from walking it again and again.
+        gc.collect()
+        gc.freeze()
+        # Rounds run in a thread; streams get the interpreter back after 1 ms, not 5 (docs/decisions/0050).
+        sys.setswitchinterval(0.001)
+        return [
+            tasks.create_task(self.pipeline.run(), name="pipeline"),
+            tasks.create_task(self.authority.run(self.cache.publish_secrets), name="authority"),
+        ]
+
+
+def assemble(
+    settings: PlaneSettings, source: Source, authority: Authority, authenticator: Authenticator, status: Status
+) -> ControlPlane:
+    """Make the parts that are the same everywhere and connect them."""
+    cache, store = Cache(), Store()
+    server = XdsServer(
+        cache,
+        authority,
+        authenticator,
+        ServerSettings(
+            address=settings.xds_address, port=settings.xds_port, certificate=partial(_certificate, authority, settings)
+        ),
+    )
+    registry = CollectorRegistry()
+    registry.register(ControlPlaneCollector(status, server))
+    builder, translator = Builder(settings.mesh), Translator(TranslateSettings())
+    return ControlPlane(
+        settings=settings,
+        source=source,
+        store=store,
+        pipeline=Pipeline(store, builder, translator, cache, status, authority, source.placed),
+        cache=cache,
+        authority=authority,
+        server=server,
+        admin=admin_server(admin_api(status, server.proxies, registry)),
+        status=status,
+    )
+
+
+def _certificate(authority: Authority, settings: PlaneSettings) -> Certificate:
+    leaf = authority.server_certificate(settings.server_names, settings.server_addresses)
+    return Certificate(chain=leaf.chain_pem, key=leaf.key_pem)
+
+
+def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure itself where there is only one: a person reads it."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
+        found = found.exceptions[0]
+    return found
