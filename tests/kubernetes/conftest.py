@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -31,7 +32,7 @@ def controllers(api_server: ApiServer) -> ApiServer:
     return api_server
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def api(api_server: ApiServer) -> RawApi:
     """Plain calls as admin."""
     return RawApi(api_server.admin_kubeconfig)
@@ -48,6 +49,19 @@ async def client(api_server: ApiServer) -> AsyncIterator[Client]:
 @pytest.fixture
 def namespace(api: RawApi) -> Iterator[str]:
     """A fresh namespace with its default ServiceAccount. It is deleted afterwards, which nobody waits for."""
+    with _fresh_namespace(api) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def shared_namespace(api: RawApi) -> Iterator[str]:
+    """One namespace for a module, for what is slow to make on a real API server."""
+    with _fresh_namespace(api) as name:
+        yield name
+
+
+@contextmanager
+def _fresh_namespace(api: RawApi) -> Iterator[str]:
     name = f"test-{next(_numbers)}"
     api("POST", "/api/v1/namespaces", {"metadata": {"name": name}}).expect()
     with api.watch(f"/api/v1/namespaces/{name}/serviceaccounts", fieldSelector="metadata.name=default") as events:
