@@ -146,7 +146,7 @@ class TokenReviewer:
 
     async def _review(self, token: str) -> _Answer | Unknown:
         """The API server's answer. What prevents one is a value: whoever asked may have left by now."""
-        if len(token) > LONGEST_TOKEN or not token.isascii():
+        if not token or len(token) > LONGEST_TOKEN or not token.isascii():
             return self._refusal("the token is not a ServiceAccount's token")
         document = {
             "apiVersion": "authentication.k8s.io/v1",
