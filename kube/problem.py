@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Severity(StrEnum):
@@ -13,9 +14,8 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Ref:
-    """Names one Kubernetes object. `namespace` is empty for cluster-scoped kinds."""
+class Ref(NamedTuple):
+    """Names one Kubernetes object. `namespace` is empty for cluster-scoped kinds. A tuple, since those hash fast."""
 
     kind: str
     namespace: str

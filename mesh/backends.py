@@ -29,6 +29,11 @@ class ServiceBackends:
     backends: tuple[Backend, ...]
 
 
+def asked(service: MeshService, selected: tuple[Identity, ...] | None, present: tuple[Identity, ...]) -> Answering:
+    """What decides who answers for a Service; None where it selects no pods."""
+    return Answering(service, selected or (), present)
+
+
 def answer(given: Answering) -> ServiceBackends:
     """The Backends of every port of a Service."""
     identities = tuple(sorted({*given.selected, *given.present}))

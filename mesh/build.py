@@ -8,23 +8,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from kube.objects import Deployment, EndpointSlice, Namespace, Pod, Service, StatefulSet
 from kube.problem import Origin, Problem
 from mesh import collect
-from mesh.backends import Answering, ServiceBackends, answer
+from mesh.backends import Answering, ServiceBackends, answer, asked
 from mesh.collect import Key, People
-from mesh.endpoints import Referred, ServiceEndpoints, Slices, Standing, by_service, read_slices, recognise, stand
-from mesh.exports import Announced, limited
+from mesh.endpoints import (
+    Referred,
+    ServiceEndpoints,
+    Slices,
+    Standing,
+    by_service,
+    listed,
+    read_slices,
+    recognise,
+    refer,
+    stand,
+)
+from mesh.exports import Announced, Written, limited
 from mesh.inventory import Inventory
-from mesh.lookup import find
-from mesh.model import Identity, Mesh, Scope
+from mesh.lookup import KINDS, RouteObjects
+from mesh.model import Destination, Identity, Mesh, PortId, Scope
 from mesh.modes import Annotated, Modes, namespace_modes
 from mesh.readiness import unready
-from mesh.remember import Remembered, RememberedMap
-from mesh.routes import Planning, RootInput, Routing, root_inputs, route
-from mesh.rules import Guarded, RoleInput, guard
+from mesh.remember import Joined, Remembered, RememberedMap
+from mesh.routes import Planning, RootInput, Routing, needs, route, splits_on
+from mesh.rules import Guarded, Guarding, RoleInput, guard, role_inputs
 from mesh.scopes import (
     Acquaintance,
     Opening,
@@ -38,9 +50,9 @@ from mesh.scopes import (
 )
 from mesh.services import MeshService, meshed_addresses, read_service, uncontested
 from mesh.settings import Access, MeshSettings
-from mesh.splits import Split, SplitInput, read_split, rootless
-from mesh.targets import Decision, Grant, TargetInput, decide
-from mesh.workloads import Census, Population, populate
+from mesh.splits import Split, SplitInput, Splitting, read_split, rootless, split_inputs
+from mesh.targets import Decision, Grant, Targeting, TargetInput, decide, target_inputs
+from mesh.workloads import Census, PodName, Population, populate
 from smi.kinds import TrafficSplit, TrafficTarget
 from smi.resources import Resources
 
@@ -60,24 +72,38 @@ class Builder:
         self._modes = RememberedMap[str, Annotated, Modes](namespace_modes)
         self._populations = RememberedMap[str, Census, Population](populate)
         self._people = Remembered(collect.people)
+        self._met = RememberedMap[str, Population, Mapping[PodName, Identity]](attrgetter("identities"))
         self._slices_of = Remembered(by_service)
+        self._listed = Joined[Key, tuple[EndpointSlice, ...]](listed)
         self._slices = RememberedMap[Key, tuple[EndpointSlice, ...], Slices](read_slices)
+        self._referred = Joined[Key, Referred](refer)
         self._recognised = RememberedMap[Key, Referred, tuple[Identity | None, ...]](recognise)
+        self._standing = Joined[Key, Standing](Standing)
         self._standings = RememberedMap[Key, Standing, ServiceEndpoints](stand)
         self._endpoints = Remembered(collect.endpoints)
+        self._members = Remembered(collect.members)
+        self._present = RememberedMap[Key, ServiceEndpoints, tuple[Identity, ...]](attrgetter("identities"))
+        self._asked = Joined[Key, Answering](asked)
         self._answering = RememberedMap[Key, Answering, ServiceBackends](answer)
         self._backends = Remembered(collect.backends)
+        self._meshed = Remembered(collect.meshed)
         self._meshed_addresses = Remembered(meshed_addresses)
+        self._split_inputs = Remembered(split_inputs)
         self._splits = RememberedMap[Key, SplitInput, Split](read_split)
-        self._root_inputs = Remembered(root_inputs)
+        self._splits_on = Remembered(splits_on)
+        self._root_inputs = Joined[Key, RootInput](RootInput)
         self._routings = RememberedMap[Key, RootInput, Routing](route)
         self._destinations = Remembered(collect.destinations)
+        self._needs = RememberedMap[PortId, Destination, frozenset[PortId]](needs)
+        self._target_inputs = Remembered(target_inputs)
         self._decisions = RememberedMap[Key, TargetInput, Decision](decide)
         self._grants = Remembered(collect.grants)
+        self._role_inputs = Remembered(role_inputs)
         self._guarded = RememberedMap[str, RoleInput, Guarded](guard)
         self._workloads = Remembered(collect.workloads)
         self._watches = Remembered(collect.watches)
         self._problems = RememberedMap[int, Mapping[Any, collect.Judged], tuple[Problem, ...]](collect.problems)
+        self._announced = RememberedMap[Key, MeshService, Written](attrgetter("export_to"))
         self._limited = Remembered(limited)
         self._view = Remembered(survey)
         self._reaches = Remembered(reaches)
@@ -100,9 +126,10 @@ class Builder:
         standings = self._stand(services, populations)
         endpoints = self._endpoints(standings)
         answering = self._answer(services, populations, standings)
-        splits = self._read_splits(resources)
-        routings = self._routings(self._root_inputs(Planning(services, splits)))
-        decisions = self._decide(resources)
+        objects = RouteObjects({kind.__name__: self._inventory.of(kind).named for kind in KINDS}, resources.invalid)
+        splits = self._read_splits(objects)
+        routings = self._routings(self._root_inputs(services, self._splits_on(Planning(services, splits))))
+        decisions = self._decide(objects)
         grants = self._grants(decisions)
         guarded = self._guard(people, modes, grants)
         mesh = Mesh(
@@ -112,7 +139,7 @@ class Builder:
             pods=people.pods,
             workloads=self._workloads(guarded),
             proxies=people.proxies,
-            meshed_addresses=self._meshed_addresses(collect.meshed(answering)),
+            meshed_addresses=self._meshed_addresses(self._meshed(answering)),
         )
         leaves = (services, modes, populations, standings, splits, routings, decisions, guarded)
         found = self._problems(dict(enumerate(leaves)))
@@ -121,9 +148,7 @@ class Builder:
         return replace(mesh, scopes=self._scope(mesh, modes, grants, services, people), problems=tuple(problems))
 
     def _read_services(self) -> Services:
-        items = self._inventory.of(Service).items
-        services = self._services({(item.metadata.namespace, item.metadata.name): item for item in items})
-        return self._uncontested(services)
+        return self._uncontested(self._services(self._inventory.of(Service).named))
 
     def _read_modes(self) -> Mapping[str, Modes]:
         """The modes of every namespace that something lives in, whether or not its object is there."""
@@ -151,61 +176,37 @@ class Builder:
         })  # fmt: skip
 
     def _stand(self, services: Services, populations: Mapping[str, Population]) -> Mapping[Key, ServiceEndpoints]:
-        by_key = self._slices_of(self._inventory.of(EndpointSlice).items)
-        slices = self._slices({key: by_key.get(key, ()) for key in services})
-        met = {name: population.identities for name, population in populations.items()}
-        identities = self._recognised({
-            key: Referred(found.pods, tuple(met[name] for name in found.namespaces if name in met))
-            for key, found in slices.items()
-        })  # fmt: skip
-        return self._standings({
-            key: Standing(service, slices[key], identities[key]) for key, service in services.items()
-        })  # fmt: skip
+        slices = self._slices(self._listed(services, self._slices_of(self._inventory.of(EndpointSlice).items)))
+        met = self._met(populations)
+        identities = self._recognised(self._referred(slices, dict.fromkeys(slices, met)))
+        return self._standings(self._standing(services, slices, identities))
 
     def _answer(
         self, services: Services, populations: Mapping[str, Population], standings: Mapping[Key, ServiceEndpoints]
     ) -> Mapping[Key, ServiceBackends]:
-        return self._answering({
-            key: Answering(service, populations[key[0]].members.get(key[1], ()), standings[key].identities)
-            for key, service in services.items()
-        })  # fmt: skip
+        return self._answering(self._asked(services, self._members(populations), self._present(standings)))
 
-    def _read_splits(self, resources: Resources) -> Mapping[Key, Split]:
-        return self._splits({
-            (split.namespace, split.name): SplitInput(
-                split, find(resources, split.namespace, split.matches), self._settings.cluster_domain
-            )
-            for split in self._inventory.of(TrafficSplit).items
-        })  # fmt: skip
+    def _read_splits(self, objects: RouteObjects) -> Mapping[Key, Split]:
+        splits = self._inventory.of(TrafficSplit).named
+        return self._splits(self._split_inputs(Splitting(splits, objects, self._settings.cluster_domain)))
 
-    def _decide(self, resources: Resources) -> Mapping[Key, Decision]:
-        return self._decisions({
-            (target.namespace, target.name): TargetInput(
-                target, find(resources, target.namespace, target.rules), self._settings.trust_domain
-            )
-            for target in self._inventory.of(TrafficTarget).items
-        })  # fmt: skip
+    def _decide(self, objects: RouteObjects) -> Mapping[Key, Decision]:
+        targets = self._inventory.of(TrafficTarget).named
+        return self._decisions(self._target_inputs(Targeting(targets, objects, self._settings.trust_domain)))
 
     def _guard(self, people: People, modes: Mapping[str, Modes], grants: Grants) -> Mapping[str, Guarded]:
-        return self._guarded({
-            name: RoleInput(
-                role,
-                open=modes[role.identity.namespace].access is Access.PERMISSIVE,
-                grants=grants.get(role.identity, ()),
-            )
-            for name, role in people.roles.items()
-        })  # fmt: skip
+        return self._guarded(self._role_inputs(Guarding(people.roles, modes, grants)))
 
     def _scope(
         self, mesh: Mesh, modes: Mapping[str, Modes], grants: Grants, services: Services, people: People
     ) -> Mapping[Identity, Scope]:
         permissive = frozenset(name for name, mode in modes.items() if mode.access is Access.PERMISSIVE)
         announced = Announced(
-            services={service.id: service.export_to for service in services.values()},
+            services=self._announced(services),
             namespaces={name: mode.export_to for name, mode in modes.items()},
         )
         surroundings = Surroundings(
-            destinations=mesh.destinations,
+            destinations=self._needs(mesh.destinations),
             backends=mesh.backends,
             pods=mesh.pods,
             headless=people.headless,

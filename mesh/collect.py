@@ -50,6 +50,15 @@ def people(populations: Mapping[str, Population]) -> People:
     return everybody
 
 
+def members(populations: Mapping[str, Population]) -> Mapping[Key, tuple[Identity, ...]]:
+    """The identities behind each Service that has a selector."""
+    return {
+        (namespace, service): found
+        for namespace, population in populations.items()
+        for service, found in population.members.items()
+    }
+
+
 def services_within(services: Mapping[Key, MeshService]) -> Mapping[str, tuple[MeshService, ...]]:
     """The Services of each namespace."""
     found: dict[str, list[MeshService]] = defaultdict(list)

@@ -70,10 +70,20 @@ def by_service(slices: Iterable[EndpointSlice]) -> Mapping[tuple[str, str], tupl
     return {key: tuple(items) for key, items in found.items()}
 
 
+def listed(_service: MeshService, slices: tuple[EndpointSlice, ...] | None) -> tuple[EndpointSlice, ...]:
+    """The slices of a Service, which may have none."""
+    return slices or ()
+
+
 def read_slices(slices: tuple[EndpointSlice, ...]) -> Slices:
     """Find out which pods the slices refer to."""
     pods = tuple(_pod(item, entry) for item in slices for entry in item.endpoints)
     return Slices(slices, pods, tuple(sorted({namespace for namespace, _ in pods})))
+
+
+def refer(slices: Slices, identities: Mapping[str, Mapping[PodName, Identity]]) -> Referred:
+    """The pods of a Service, with the identities of the namespaces they are in."""
+    return Referred(slices.pods, tuple(identities[name] for name in slices.namespaces if name in identities))
 
 
 def recognise(referred: Referred) -> tuple[Identity | None, ...]:

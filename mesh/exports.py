@@ -34,9 +34,9 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What Services say for themselves, and what their namespaces say for all of theirs."""
+    """What Services say for themselves, by namespace and name, and what their namespaces say for all of theirs."""
 
-    services: Mapping[ServiceId, Written]
+    services: Mapping[tuple[str, str], Written]
     namespaces: Mapping[str, Exports]
 
 
@@ -64,8 +64,8 @@ def read_exports(ref: Ref, own: str, annotations: Mapping[str, str]) -> Written:
 def limited(announced: Announced) -> Mapping[ServiceId, frozenset[str]]:
     """The Services that are not told to everyone, and to which namespaces they are. The Service's own word wins."""
     found: dict[ServiceId, frozenset[str]] = {}
-    for service, written in announced.services.items():
-        exports = written.exports if written.said else announced.namespaces.get(service.namespace)
+    for (namespace, name), written in announced.services.items():
+        exports = written.exports if written.said else announced.namespaces.get(namespace)
         if exports is not None:
-            found[service] = exports
+            found[ServiceId(namespace, name)] = exports
     return found

@@ -5,19 +5,26 @@ Rule: what isn't there, can't be read or is of an unknown kind is a value like a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from kube.problem import Problem, Ref
 from smi.kinds import HttpMatch, HTTPRouteGroup, RuleRef, SmiObject, TCPRoute, UDPRoute
-from smi.resources import Resources
 
 RouteObject = HTTPRouteGroup | TCPRoute | UDPRoute
 
-KINDS: Final = {kind.__name__: kind for kind in (HTTPRouteGroup, TCPRoute, UDPRoute)}
+KINDS: Final[tuple[type[RouteObject], ...]] = (HTTPRouteGroup, TCPRoute, UDPRoute)
 """The kinds a rule may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteObjects:
+    """The objects a rule may refer to: by kind, then by namespace and name. `invalid` could not be read."""
+
+    kinds: Mapping[str, Mapping[tuple[str, str], RouteObject]]
+    invalid: frozenset[Ref]
 
 
 class Absent(Enum):
@@ -39,9 +46,9 @@ class Matches:
     problems: tuple[Problem, ...] = ()
 
 
-def find(resources: Resources, namespace: str, references: Iterable[RuleRef]) -> tuple[Found, ...]:
+def find(objects: RouteObjects, namespace: str, references: Iterable[RuleRef]) -> tuple[Found, ...]:
     """What each reference leads to."""
-    return tuple(_find(resources, namespace, reference) for reference in references)
+    return tuple(_find(objects, namespace, reference) for reference in references)
 
 
 def selected(owner: SmiObject, field: str, rule: str, reference: RuleRef, group: HTTPRouteGroup) -> Matches:
@@ -66,12 +73,11 @@ def selected(owner: SmiObject, field: str, rule: str, reference: RuleRef, group:
     return Matches(tuple(found), tuple(problems))
 
 
-def _find(resources: Resources, namespace: str, reference: RuleRef) -> Found:
-    kind = KINDS.get(reference.kind)
-    if kind is None:
+def _find(objects: RouteObjects, namespace: str, reference: RuleRef) -> Found:
+    named = objects.kinds.get(reference.kind)
+    if named is None:
         return Absent.UNKNOWN
-    ref = Ref(reference.kind, namespace, reference.name)
-    found = resources.objects.get(ref)
-    if isinstance(found, HTTPRouteGroup | TCPRoute | UDPRoute):
+    found = named.get((namespace, reference.name))
+    if found is not None:
         return found
-    return Absent.INVALID if ref in resources.invalid else Absent.MISSING
+    return Absent.INVALID if Ref(reference.kind, namespace, reference.name) in objects.invalid else Absent.MISSING

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from itertools import compress, repeat
+from operator import is_, ne
 from typing import Any, Final, Generic, TypeVar
 
 K = TypeVar("K")
@@ -53,19 +55,56 @@ class RememberedMap(Generic[K, A, R]):
         """
         if self._inputs is inputs:
             return self._results
-        results = {key: self._result(key, argument) for key, argument in inputs.items()}
+        fresh = {key: self._run(key, inputs[key]) for key in differing(self._inputs, inputs)}
+        known = self._results
+        if len(inputs) != len(known) or not fresh.keys() <= known.keys():
+            self._results = {key: fresh[key] if key in fresh else known[key] for key in inputs}
+        elif not all(known[key] is result for key, result in fresh.items()):
+            self._results = {**known, **fresh}
         self._inputs = inputs
-        if not _identical(self._results, results):
-            self._results = results
         return self._results
 
-    def _result(self, key: K, argument: A) -> R:
-        before: Any = self._inputs.get(key, _NEVER)
-        if _same(before, argument):
-            return self._results[key]
+    def _run(self, key: K, argument: A) -> R:
         self.runs += 1
         result: R = settled(self._results.get(key, _NEVER), self._function(argument))
         return result
+
+
+class Joined(Generic[K, A]):
+    """Makes the arguments of leaves from the parts that several mappings hold under the same key.
+
+    Where every part is equal to that of the round before, the argument is the identical object, and where all are, so
+    is the mapping: whoever gets it next is done at once.
+    """
+
+    def __init__(self, make: Callable[..., A]) -> None:
+        self._make = make
+        self._parts: tuple[Mapping[K, Any], ...] = ()
+        self._rows: Mapping[K, tuple[Any, ...]] = {}
+        self._made: Mapping[K, A] = {}
+
+    def __call__(self, first: Mapping[K, Any], *others: Mapping[K, Any]) -> Mapping[K, A]:
+        """The arguments by key, in the order of the first mapping; None for a part that another one lacks."""
+        parts = (first, *others)
+        if len(parts) == len(self._parts) and all(map(is_, parts, self._parts)):
+            return self._made
+        rows = dict(zip(first, zip(*(map(part.get, first) for part in parts), strict=True), strict=True))
+        fresh = {key: self._make(*rows[key]) for key in differing(self._rows, rows)}
+        if fresh or len(rows) != len(self._made):
+            known = self._made
+            self._made = {key: fresh[key] if key in fresh else known[key] for key in rows}
+        self._parts, self._rows = parts, rows
+        return self._made
+
+
+def differing(before: Mapping[K, Any], now: Mapping[K, Any]) -> list[K]:
+    """The keys of `now` under which something else stands than before, or nothing did.
+
+    Looks at every key, but without running Python for those whose values are the identical object: in a tuple of one
+    the interpreter compares by identity before it asks for equality.
+    """
+    known = map(before.get, now, repeat(_NEVER))
+    return list(compress(now, map(ne, zip(known), zip(now.values()))))  # as long as `now`, both
 
 
 def settled(before: Any, now: Any) -> Any:
@@ -75,7 +114,8 @@ def settled(before: Any, now: Any) -> Any:
     if type(before) is not type(now):
         return now
     if isinstance(now, dict):
-        return {key: settled(before.get(key, _NEVER), value) for key, value in now.items()}
+        changed = {key: settled(before.get(key, _NEVER), now[key]) for key in differing(before, now)}
+        return {**dict(zip(now, map(before.get, now), strict=True)), **changed}
     if is_dataclass(now) and not isinstance(now, type):
         parts = {part.name: settled(getattr(before, part.name), getattr(now, part.name)) for part in fields(now)}
         return replace(now, **parts)
@@ -84,8 +124,3 @@ def settled(before: Any, now: Any) -> Any:
 
 def _same(before: object, now: object) -> bool:
     return before is now or before == now
-
-
-def _identical(before: Mapping[K, R], now: Mapping[K, R]) -> bool:
-    """Whether two mappings hold the identical objects under the same keys."""
-    return len(before) == len(now) and all(before.get(key, _NEVER) is value for key, value in now.items())

@@ -28,12 +28,19 @@ class Planning:
 
 
 @dataclass(frozen=True, slots=True)
-class RootInput:
-    """A Service, the splits on it, and the Services those name as backends, sorted; None where there is no such."""
+class Splits:
+    """The splits on a Service, and the Services those name as backends, sorted; None where there is no such."""
 
-    service: MeshService
     splits: tuple[Split, ...] = ()
     backends: tuple[tuple[ServiceId, MeshService | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RootInput:
+    """A Service and the splits on it, None where there is none."""
+
+    service: MeshService
+    on_it: Splits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +78,21 @@ class _Plan:
         return self.rest or next((split for split in self.some if split.matches), None)
 
 
-def root_inputs(planning: Planning) -> Mapping[tuple[str, str], RootInput]:
-    """Give each Service the splits on it and the Services those name."""
+def splits_on(planning: Planning) -> Mapping[tuple[str, str], Splits]:
+    """The splits on each Service that has any, and the Services those name."""
     on_root: dict[ServiceId, list[Split]] = {}
     for split in planning.splits.values():
         if split.root is not None:
             on_root.setdefault(split.root, []).append(split)
-    plain = {key: RootInput(service) for key, service in planning.services.items()}
-    return plain | {
-        key: _root_input(planning.services, planning.services[key], tuple(splits))
-        for key, splits in ((_key(root), splits) for root, splits in on_root.items())
-        if key in planning.services
-    }
+    return {root: _splits(planning.services, tuple(splits)) for root, splits in on_root.items()}
 
 
 def route(given: RootInput) -> Routing:
     """The Destinations of a Service."""
-    if not given.splits:
+    if given.on_it is None:
         return Routing(tuple(_destination(given.service, port, _Plan((), None), {}) for port in given.service.ports))
-    plan, problems = _plan(given.splits)
-    services = dict(given.backends)
+    plan, problems = _plan(given.on_it.splits)
+    services = dict(given.on_it.backends)
     destinations = tuple(_destination(given.service, port, plan, services) for port in given.service.ports)
     for split in plan.all:
         problems += _backend_problems(given.service, split, services)
@@ -99,15 +101,15 @@ def route(given: RootInput) -> Routing:
     return Routing(destinations, watches, tuple(problems))
 
 
-def _root_input(
-    services: Mapping[tuple[str, str], MeshService], root: MeshService, splits: tuple[Split, ...]
-) -> RootInput:
+def needs(destination: Destination) -> frozenset[PortId]:
+    """The Backends a caller of this Destination needs: the root, and every one that a route leads to."""
+    shares = (share for route in destination.routes for share in route.shares)
+    return frozenset({destination.id, *(share.backend for share in (*shares, *destination.tcp_shares))})
+
+
+def _splits(services: Mapping[tuple[str, str], MeshService], splits: tuple[Split, ...]) -> Splits:
     named = sorted({backend.service for split in splits for backend in split.backends})
-    return RootInput(root, splits, tuple((name, services.get(_key(name))) for name in named))
-
-
-def _key(service: ServiceId) -> tuple[str, str]:
-    return service.namespace, service.name
+    return Splits(splits, tuple((name, services.get(name)) for name in named))
 
 
 def _plan(splits: Iterable[Split]) -> tuple[_Plan, list[Problem]]:

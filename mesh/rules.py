@@ -5,11 +5,14 @@ Rule: the union of what each grant allows, and nothing else. No grant, no rule; 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kube.problem import Problem
 from mesh.inbound import RolePort
-from mesh.model import HttpRule, InboundPort, Protocol, TcpRule, Workload
+from mesh.model import HttpRule, Identity, InboundPort, Protocol, TcpRule, Workload
+from mesh.modes import Modes
+from mesh.settings import Access
 from mesh.targets import Grant
 from mesh.workloads import Role
 
@@ -27,11 +30,32 @@ class RoleInput:
 
 
 @dataclass(frozen=True, slots=True)
+class Guarding:
+    """All roles by id, the modes of their namespaces, and what is granted on each identity."""
+
+    roles: Mapping[str, Role]
+    modes: Mapping[str, Modes]
+    grants: Mapping[Identity, tuple[Grant, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Guarded:
     """A workload with its rules."""
 
     workload: Workload
     problems: tuple[Problem, ...] = ()
+
+
+def role_inputs(guarding: Guarding) -> Mapping[str, RoleInput]:
+    """Give each role the grants for its identity."""
+    return {
+        name: RoleInput(
+            role,
+            open=guarding.modes[role.identity.namespace].access is Access.PERMISSIVE,
+            grants=guarding.grants.get(role.identity, ()),
+        )
+        for name, role in guarding.roles.items()
+    }
 
 
 def guard(given: RoleInput) -> Guarded:

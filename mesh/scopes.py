@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mesh.model import Backend, Destination, Identity, PodDestination, PodId, PortId, Scope, ServiceId, Workload
+from mesh.model import Backend, Identity, PodDestination, PodId, PortId, Scope, ServiceId, Workload
 from mesh.targets import Grant
 
 DIRECT_PODS: Final = 500
@@ -22,18 +22,20 @@ listener for each port in each sidecar, so that more would make every sidecar gr
 Reach = frozenset[Identity]
 """The identities that one identity may call in some way."""
 Standpoint = tuple[str, Reach]
-"""From where a caller sees: its namespace, where that one is told more than others are (else empty), and its reach."""
+"""From where a caller sees: its namespace, where that one is told more than others are (else empty), and those it
+reaches behind whom there is anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """Everything there is to be told about.
 
-    `headless` are the headless Services that lead to a pod; `permissive` the namespaces open to every meshed caller;
-    `limited` the Services that only some namespaces are told about, `kept` the namespaces that say so for all theirs.
+    `destinations` have the Backends that each needs; `headless` are the headless Services that lead to a pod;
+    `permissive` the namespaces open to every meshed caller; `limited` the Services that only some namespaces are told
+    about, `kept` the namespaces that say so for all theirs.
     """
 
-    destinations: Mapping[PortId, Destination]
+    destinations: Mapping[PortId, frozenset[PortId]]
     backends: Mapping[PortId, Backend]
     pods: Mapping[PodId, tuple[PodDestination, ...]]
     headless: Mapping[PodId, tuple[ServiceId, ...]]
@@ -52,7 +54,7 @@ class View:
 
     def standpoint(self, caller: Identity, reach: Reach) -> Standpoint:
         """From where this caller sees; callers with one standpoint see the same."""
-        return (caller.namespace if caller.namespace in self.nearby else "", reach)
+        return (caller.namespace if caller.namespace in self.nearby else "", reach.intersection(self.behind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,7 @@ class _Sorting:
 def survey(surroundings: Surroundings) -> View:
     """Sort everything by who is told about it."""
     sorting = _Sorting(_parts(), defaultdict(_parts), defaultdict(_parts))
-    for port, destination in surroundings.destinations.items():
-        backends = _backends(destination)
+    for port, backends in surroundings.destinations.items():
         for parts in _told(port, backends, surroundings, sorting):
             parts.destinations.add(port)
             parts.backends |= backends
@@ -175,7 +176,7 @@ def scope_inputs(opening: Opening) -> Mapping[Standpoint, ScopeInput]:
             view.public,
             (
                 *([view.nearby[namespace]] if namespace in view.nearby else []),
-                *(view.behind[identity] for identity in reach & view.behind.keys()),
+                *(view.behind[identity] for identity in reach),
             ),
         )
         for namespace, reach in standpoints
@@ -194,12 +195,6 @@ def scope(given: ScopeInput) -> Scope:
 
 def _parts() -> _Parts:
     return _Parts(set(), set(), set())
-
-
-def _backends(destination: Destination) -> set[PortId]:
-    """The root and every backend of its routes."""
-    shares = (share for route in destination.routes for share in route.shares)
-    return {destination.id, *(share.backend for share in (*shares, *destination.tcp_shares))}
 
 
 def _told(port: PortId, backends: Iterable[PortId], surroundings: Surroundings, sorting: _Sorting) -> list[_Parts]:

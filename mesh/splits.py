@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kube.problem import Problem, Severity
-from mesh.lookup import Absent, Found, selected
+from mesh.lookup import Absent, Found, RouteObjects, find, selected
 from mesh.model import ServiceId
 from mesh.names import Misnamed, service_named
 from mesh.services import MeshService
@@ -18,6 +18,15 @@ from smi.kinds import HttpMatch, HTTPRouteGroup, TrafficSplit
 
 Key = tuple[str, str]
 """Namespace and name of an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Splitting:
+    """All splits, and what their `matches` may refer to."""
+
+    splits: Mapping[Key, TrafficSplit]
+    objects: RouteObjects
+    cluster_domain: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,14 @@ class Split:
     def problem(self, field: str, message: str, rule: str, severity: Severity = Severity.ERROR) -> Problem:
         """A Problem of this split."""
         return Problem(self.source.ref, field, message, rule, severity, self.source.origin)
+
+
+def split_inputs(given: Splitting) -> Mapping[Key, SplitInput]:
+    """Give each split what its `matches` lead to."""
+    return {
+        key: SplitInput(split, find(given.objects, split.namespace, split.matches), given.cluster_domain)
+        for key, split in given.splits.items()
+    }
 
 
 def read_split(given: SplitInput) -> Split:

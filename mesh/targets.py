@@ -6,11 +6,12 @@ followed never turns a narrow grant into a wide one: HTTP rules that come to not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from kube.problem import Origin, Problem, Ref, Severity
-from mesh.lookup import Absent, Found, selected
+from mesh.lookup import Absent, Found, RouteObjects, find, selected
 from mesh.model import Identity
 from smi.kinds import HttpMatch, HTTPRouteGroup, Subject, TCPRoute, TrafficTarget, UDPRoute
 
@@ -19,6 +20,15 @@ _ROUTES: Final = {HTTPRouteGroup.__name__, TCPRoute.__name__}
 
 Ports = frozenset[int] | None
 """Container ports; None means every port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targeting:
+    """All TrafficTargets by namespace and name, and what their rules may refer to."""
+
+    targets: Mapping[tuple[str, str], TrafficTarget]
+    objects: RouteObjects
+    trust_domain: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,14 @@ class Decision:
 
     grant: Grant | None
     problems: tuple[Problem, ...] = ()
+
+
+def target_inputs(given: Targeting) -> Mapping[tuple[str, str], TargetInput]:
+    """Give each TrafficTarget what its rules lead to."""
+    return {
+        key: TargetInput(target, find(given.objects, target.namespace, target.rules), given.trust_domain)
+        for key, target in given.targets.items()
+    }
 
 
 def decide(given: TargetInput) -> Decision:

@@ -16,6 +16,7 @@ from kube.decode import CLUSTER_SCOPED, Locate
 from kube.objects import RawDocument
 from kube.problem import Origin, Problem, Ref
 from smi.decode import Read, read
+from smi.resources import Anything
 from sources.nodes import Node
 from sources.yaml_documents import Chunk, Fault, chunks, read_chunk
 
@@ -33,6 +34,16 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """All that a file says, looked at alone. `again`: it names an object twice, so that this can't be relied upon."""
+
+    objects: Mapping[Ref, Anything]
+    invalid: frozenset[Ref]
+    problems: tuple[Problem, ...]
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What a file says. `problems` are about documents that are no objects; `broken`: there are such documents.
 
@@ -45,6 +56,10 @@ class Manifest:
     blank: bool = False
     sections: Mapping[Chunk, tuple[Item | Problem, ...]] = field(default_factory=dict)
     """What each chunk of the file came to, so that only those that change are read again."""
+    whole: Whole = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "whole", _whole(self))
 
     @property
     def refs(self) -> frozenset[Ref]:
@@ -54,6 +69,17 @@ class Manifest:
     def place(self, ref: Ref, path: str) -> Origin | None:
         """Where a field of an object stands, None if the object is not in this file."""
         return next((item.locate(path) for item in self.items if item.read.ref == ref), None)
+
+
+def _whole(manifest: Manifest) -> Whole:
+    named = [item.read for item in manifest.items if item.read.ref and item.read.ref.name]
+    objects = {read.ref: read.object for read in named if read.ref}
+    return Whole(
+        objects={ref: found for ref, found in objects.items() if found is not None},
+        invalid=frozenset(ref for ref, found in objects.items() if found is None),
+        problems=(*manifest.problems, *(problem for item in manifest.items for problem in item.read.problems)),
+        again=len(objects) < len(named),
+    )
 
 
 def file_problem(file: str, message: str, line: int | None = None) -> Problem:

@@ -177,6 +177,7 @@ class SharedSets:
 
     def __init__(self) -> None:
         self._known: WeakValueDictionary[tuple[str, int, int], ResourceSet] = WeakValueDictionary()
+        self._given: WeakValueDictionary[tuple[str, int], ResourceSet] = WeakValueDictionary()
 
     def refreshed(self, type_url: str, before: ResourceSet | None, named: Named) -> ResourceSet:
         """The set as it was if nothing in it changed, else the set of this content that others have, else a new one.
@@ -185,11 +186,12 @@ class SharedSets:
         """
         if before is not None and before.named is named:
             return before
-        # Equal Resources are the same objects (the Translator's rule), so their addresses tell contents apart; a set
-        # keeps its Resources alive, hence their addresses are nobody else's.
-        key = (type_url, len(named), hash(frozenset(map(id, named.values()))))
-        found = self._known.get(key)
-        if found is not None and (found is before or found.named == named):
+        # Most roles are given the very same mapping; a set keeps it alive, hence its address is nobody else's.
+        if (found := self._given.get((type_url, id(named)))) is None:
+            # Equal Resources are the same objects (the Translator's rule), so their addresses tell contents apart.
+            key = (type_url, len(named), hash(frozenset(map(id, named.values()))))
+            found = self._known.get(key)
+        if found is not None and (found is before or found.named is named or found.named == named):
             if before is not None:
                 found.inherit(before)
             return found
@@ -203,7 +205,7 @@ class SharedSets:
             return before
         if before is not None:
             fresh.inherit(before)
-        self._known[key] = fresh
+        self._known[key] = self._given[type_url, id(named)] = fresh
         return fresh
 
 

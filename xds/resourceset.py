@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from mesh.remember import differing
 from xds.resource import Resource
 
 if TYPE_CHECKING:
@@ -111,15 +113,7 @@ class ResourceSet:
         return names
 
     def _compare(self, older: ResourceSet) -> tuple[str, ...]:
-        names: list[str] = []
-        before = older.named
-        for name, resource in self.named.items():
-            known = before.get(name)
-            # Unchanged Resources are nearly always the same object; only the others are compared.
-            if known is not resource and known != resource:
-                names.append(name)
-        names.extend(name for name in before if name not in self.named)
-        return tuple(names)
+        return (*differing(older.named, self.named), *filterfalse(self.named.__contains__, older.named))
 
     def plan(self, held: ResourceSet, asked: frozenset[str]) -> Plan:
         """What brings a client that holds `held` here, and answers what it asked for. Shared by all such clients."""

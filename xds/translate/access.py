@@ -8,8 +8,9 @@ something, and a server that speaks first would have been heard by then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from mesh.model import HttpRule, Identity, InboundPort, Protocol
+from mesh.model import HttpRule, Identity, InboundPort, Protocol, TcpRule
 from xds import pb
 from xds.resource import Resource, encode
 from xds.translate import naming, transport
@@ -18,8 +19,41 @@ from xds.translate.matches import every_request, permission
 from xds.translate.routes import route_to
 
 
-def inbound_routes(port: InboundPort) -> Resource:
+@dataclass(frozen=True, slots=True)
+class Requesters:
+    """Who may send which requests to a port."""
+
+    port: int
+    protocol: Protocol
+    open: bool
+    rules: tuple[HttpRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Connectors:
+    """Who may open connections to a port that are not looked into."""
+
+    port: int
+    open: bool
+    rules: tuple[TcpRule, ...]
+    trust_domain: str
+    bundle: str
+
+
+def requesters(port: InboundPort) -> Requesters | None:
+    """What the routes are told of a port; None where no request can be seen."""
+    return Requesters(port.port, port.protocol, port.open, port.http_rules) if port.protocol != Protocol.TCP else None
+
+
+def connectors(port: InboundPort, trust_domain: str, bundle: str) -> Connectors | None:
+    """What the handshake is told of a port; None where everything is HTTP. `bundle` is the trust bundle, PEM."""
+    return None if port.protocol.is_http else Connectors(port.port, port.open, port.tcp_rules, trust_domain, bundle)
+
+
+def inbound_routes(port: Requesters | None) -> Resource | None:
     """Everything goes to the app, if the rules let it: refused requests are answered 403, never 404 (rule A12)."""
+    if port is None:
+        return None
     name = naming.inbound(port.port)
     http2 = port.protocol is Protocol.HTTP2
     cluster = naming.INBOUND_HTTP2_CLUSTER if http2 else naming.INBOUND_CLUSTER
@@ -31,25 +65,27 @@ def inbound_routes(port: InboundPort) -> Resource:
     return encode(name, pb.RouteConfiguration(name=name, virtual_hosts=[everything]))
 
 
-def tcp_callers(port: InboundPort, trust_domain: str, bundle: str) -> Resource:
+def tcp_callers(port: Connectors | None) -> Resource | None:
     """The validation context of a port's handshake: who chains to the bundle and is one of the callers."""
+    if port is None:
+        return None
     name = naming.inbound(port.port)
     if port.open:
-        sans = transport.anyone_of(trust_domain)
+        sans = transport.anyone_of(port.trust_domain)
     else:
-        sans = transport.exactly({identity for rule in port.tcp_rules for identity in rule.identities})
+        sans = transport.exactly({identity for rule in port.rules for identity in rule.identities})
     context = pb.CertificateValidationContext(
-        trusted_ca=pb.DataSource(inline_string=bundle), match_typed_subject_alt_names=sans
+        trusted_ca=pb.DataSource(inline_string=port.bundle), match_typed_subject_alt_names=sans
     )
     return encode(name, pb.Secret(name=name, validation_context=context))
 
 
-def _policies(port: InboundPort) -> Mapping[str, pb.Policy]:
+def _policies(port: Requesters) -> Mapping[str, pb.Policy]:
     """One policy for each rule, by its origin. A rule without callers grants nothing (rule F1)."""
     if port.open:
         return {"open": pb.Policy(permissions=[pb.Permission(any=True)], principals=[pb.Principal(any=True)])}
     policies: dict[str, pb.Policy] = {}
-    for rule in port.http_rules:
+    for rule in port.rules:
         if rule.identities:
             policies[_unused(rule.origin, policies)] = _policy(rule)
     return policies

@@ -1,55 +1,87 @@
 """Destinations: a listener at the service's addresses, and what comes by itself: routes (RDS), TCP shares (ECDS).
 
-Rule: the listener's bytes depend on addresses and protocol only. Splits and weights change the other two.
+Rule: each of the three is a leaf of its own, given nothing but what stands in it: a listener is not encoded again
+because a split changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mesh.model import Destination, PodDestination, PortId, Protocol
+from mesh.model import Destination, PodDestination, PortId, Protocol, Share
 from xds import pb
 from xds.resource import Resource, encode
 from xds.translate import http, naming, sockets, tcp
 from xds.translate.addresses import Place
 from xds.translate.chains import HTTP_PROTOCOLS, chain
 from xds.translate.naming import Flavour
-from xds.translate.routes import destination_routes
+from xds.translate.routes import Requests, destination_routes
 
 
 @dataclass(frozen=True, slots=True)
-class Outbound:
-    """What one Destination is made of. `uses` are the clusters it needs."""
+class Front:
+    """What a Destination's listener is made of; it is reached at `places`, of which there is one at least."""
 
-    resources: tuple[Resource, ...]
-    uses: frozenset[tuple[PortId, Flavour]]
+    places: tuple[Place, ...]
+    id: PortId
+    protocol: Protocol
 
 
-def outbound(destination: Destination, places: Sequence[Place], detection_timeout: float) -> Outbound:
-    """All of a Destination that is reached at `places`, of which there is one at least."""
-    name = naming.destination(destination.id)
-    listener = sockets.behind(name, places)
-    speaks_http = destination.protocol is not Protocol.TCP
-    speaks_tcp = not destination.protocol.is_http
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Where a Destination's connections go that are not looked into."""
+
+    id: PortId
+    shares: tuple[Share, ...]
+
+
+def front(places: tuple[Place, ...], destination: Destination) -> Front:
+    """What the listener is told of a Destination."""
+    return Front(places, destination.id, destination.protocol)
+
+
+def listener(front: Front, detection_timeout: float) -> Resource:
+    """The listener at a Destination's addresses."""
+    name = naming.destination(front.id)
+    listener = sockets.behind(name, front.places)
+    speaks_http = front.protocol is not Protocol.TCP
+    speaks_tcp = not front.protocol.is_http
     http_chain = chain("http", http.towards_destination(name))
     tcp_chain = chain("tcp", tcp.discovered(name))
     if speaks_http and speaks_tcp:
         _detect(listener, http_chain, tcp_chain, detection_timeout)
     else:
         listener.filter_chains.append(http_chain if speaks_http else tcp_chain)
-    resources = [encode(name, listener)]
-    if speaks_http:
-        resources.append(destination_routes(destination))
-    if speaks_tcp:
-        resources.append(tcp.split(name, destination.tcp_shares))
-    return Outbound(tuple(resources), _uses(destination, speaks_http=speaks_http, speaks_tcp=speaks_tcp))
+    return encode(name, listener)
 
 
-def _uses(destination: Destination, *, speaks_http: bool, speaks_tcp: bool) -> frozenset[tuple[PortId, Flavour]]:
-    by_http = [(share.backend, Flavour.HTTP) for route in destination.routes for share in route.shares]
-    by_tcp = [(share.backend, Flavour.TCP) for share in destination.tcp_shares]
-    return frozenset((by_http if speaks_http else []) + (by_tcp if speaks_tcp else []))
+def requests(_places: tuple[Place, ...], destination: Destination) -> Requests | None:
+    """What the routes are told of a Destination; None where no request can be seen."""
+    return Requests(destination.id, destination.routes) if destination.protocol is not Protocol.TCP else None
+
+
+def routes(requests: Requests | None) -> Resource | None:
+    """The route configuration of a Destination."""
+    return destination_routes(requests) if requests else None
+
+
+def connections(_places: tuple[Place, ...], destination: Destination) -> Connections | None:
+    """What the TCP filter is told of a Destination; None where everything is HTTP."""
+    return Connections(destination.id, destination.tcp_shares) if not destination.protocol.is_http else None
+
+
+def tcp_filter(connections: Connections | None) -> Resource | None:
+    """The TCP filter of a Destination."""
+    return tcp.split(naming.destination(connections.id), connections.shares) if connections else None
+
+
+def uses(requests: Requests | None, connections: Connections | None) -> frozenset[tuple[PortId, Flavour]]:
+    """The clusters a Destination needs."""
+    by_http = [
+        (share.backend, Flavour.HTTP) for route in (requests.routes if requests else ()) for share in route.shares
+    ]
+    by_tcp = [(share.backend, Flavour.TCP) for share in (connections.shares if connections else ())]
+    return frozenset(by_http + by_tcp)
 
 
 def pod_listener(pod: PodDestination, place: Place, protocol: Protocol, detection_timeout: float) -> Resource:

@@ -7,13 +7,14 @@ changes no listener. What no branch of the tree names ends in the chain that ref
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from mesh.model import InboundPort, Protocol
 from mesh.settings import Mtls
 from xds import pb
 from xds.names import INBOUND_LISTENER
 from xds.resource import Resource, encode
-from xds.translate import access, http, logs, naming, sockets, tcp, transport
+from xds.translate import http, logs, naming, sockets, tcp, transport
 from xds.translate.chains import HTTP_PROTOCOLS, Branch, by_protocol, chain, switch, to, tree
 from xds.translate.naming import Flavour
 from xds.translate.settings import TranslateSettings
@@ -21,6 +22,11 @@ from xds.translate.settings import TranslateSettings
 PLAINTEXT_REFUSED = "plaintext on a port that takes mutual TLS only"
 NO_IDENTITY = "plaintext proves no identity, and only TrafficTargets let callers in"
 UNKNOWN_PORT = "no such port is declared"
+
+
+def bare(ports: Iterable[InboundPort]) -> tuple[InboundPort, ...]:
+    """The ports without their rules, which is all that the listener may depend on."""
+    return tuple(replace(port, http_rules=(), tcp_rules=()) for port in ports)
 
 
 def inbound_listener(ports: Iterable[InboundPort], trust_domain: str, settings: TranslateSettings) -> Resource:
@@ -40,13 +46,6 @@ def inbound_listener(ports: Iterable[InboundPort], trust_domain: str, settings: 
         listener.filter_chain_matcher.CopyFrom(tree(pb.DestinationPortInput, branches))
     listener.access_log.append(logs.handshakes_denied())
     return encode(INBOUND_LISTENER, listener)
-
-
-def inbound_rules(port: InboundPort, trust_domain: str, bundle: str) -> tuple[Resource, ...]:
-    """What holds the rules of a port: routes where HTTP is spoken, a validation context where TCP is."""
-    routes = [access.inbound_routes(port)] if port.protocol is not Protocol.TCP else []
-    callers = [access.tcp_callers(port, trust_domain, bundle)] if not port.protocol.is_http else []
-    return (*routes, *callers)
 
 
 def _chains(port: InboundPort, trust_domain: str) -> Iterator[pb.FilterChain]:

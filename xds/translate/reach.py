@@ -1,7 +1,7 @@
 """What callers are told about: the outbound half of the World, chosen for each Scope (rule A16).
 
-Rule: what changes fast (endpoints) is apart from what changes slowly (all else), so that an endpoint that comes or goes
-costs one cluster's endpoints and a look at each scope, whatever the mesh's size.
+Rule: every kind of thing is made, and chosen for the scopes, apart from the others, so that an endpoint that comes or
+goes costs one cluster's endpoints and a look at what endpoints each scope has, and a split the same for routes.
 """
 
 from __future__ import annotations
@@ -10,50 +10,42 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
-from mesh.model import (
-    Backend,
-    Destination,
-    Endpoint,
-    Identity,
-    Mesh,
-    PodDestination,
-    PodId,
-    PortId,
-    Protocol,
-    Scope,
-)
-from mesh.remember import Remembered, RememberedMap
+from mesh.model import Backend, Destination, Endpoint, Mesh, PodId, PortId, Scope
+from mesh.remember import Joined, Remembered, RememberedMap
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, Resource
 from xds.snapshot import Named
-from xds.translate import clusters, naming
+from xds.translate import clusters, destinations
 from xds.translate.addresses import Place, first_come, places
-from xds.translate.destinations import Outbound, outbound, pod_listener
 from xds.translate.endpoints import backend_endpoints
 from xds.translate.naming import Flavour
+from xds.translate.pods import PodPort, Pods
+from xds.translate.routes import Requests
 from xds.translate.settings import TranslateSettings
 
 Use = tuple[PortId, Flavour]
-PodPort = tuple[PodId, int]
-Peer = tuple[Identity, Flavour]
 Reach = Mapping[str, Named]
 """What a caller is told about, by type."""
-Slow = tuple[
-    Mapping[PortId, Destination],
-    Mapping[PortId, Backend],
-    Mapping[PodId, tuple[PodDestination, ...]],
-    frozenset[PodPort],
-    frozenset[Scope],
-]
-"""Destinations, backends, pods, the pods' ports of unknown protocol, and the scopes."""
+Each = Mapping[Scope, Iterable[Any]]
+"""What each scope has of one kind."""
 
 
 @dataclass(frozen=True, slots=True)
-class Skeleton:
-    """All but the endpoints. `clusters` are the names that have endpoints; a scope's are in `reaches`, type CLUSTER."""
+class Asked:
+    """Who wants to listen where: Destinations first, then pods."""
 
-    clusters: Mapping[str, Use]
-    reaches: Mapping[Scope, Reach]
+    destinations: Mapping[PortId, tuple[Place, ...]]
+    pods: Mapping[PodPort, tuple[Place, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is to be told: of `made` those whose keys a scope has in `keys`, and all it has in `besides`."""
+
+    keys: Each
+    made: Mapping[Any, Resource | None]
+    besides: Each
 
 
 class Outside:
@@ -61,125 +53,100 @@ class Outside:
 
     def __init__(self, settings: TranslateSettings) -> None:
         timeout = settings.detection_timeout
-        self._skeleton = Remembered[Slow, Skeleton](lambda slow: self._slow(*slow))
-        self._destinations = RememberedMap[PortId, tuple[Destination, tuple[Place, ...]], Outbound](
-            lambda leaf: outbound(*leaf, timeout)
+        self._places = RememberedMap[PortId, Destination, tuple[Place, ...]](
+            lambda made: places(made.id.port, made.addresses)
         )
-        self._places = RememberedMap[PortId, tuple[int, tuple[str, ...]], tuple[Place, ...]](lambda leaf: places(*leaf))
-        self._pods = RememberedMap[PodPort, tuple[PodDestination, Place, Protocol], Resource](
-            lambda leaf: pod_listener(*leaf, timeout)
+        self._given = Remembered(_given)
+        self._fronts = Joined[PortId, destinations.Front](destinations.front)
+        self._listeners = RememberedMap[PortId, destinations.Front, Resource](
+            lambda front: destinations.listener(front, timeout)
         )
-        self._pod_places = RememberedMap[PodPort, tuple[int, tuple[str, ...]], tuple[Place, ...]](
-            lambda leaf: places(*leaf)
-        )
+        self._requests = Joined[PortId, Requests | None](destinations.requests)
+        self._routes = RememberedMap[PortId, Requests | None, Resource | None](destinations.routes)
+        self._connections = Joined[PortId, destinations.Connections | None](destinations.connections)
+        self._filters = RememberedMap[PortId, destinations.Connections | None, Resource | None](destinations.tcp_filter)
+        self._used = RememberedMap[PortId, frozenset[Use], frozenset[Use]](lambda uses: uses)
+        self._uses = Joined[PortId, frozenset[Use]](destinations.uses)
+        self._by_backend = Remembered(_by_backend)
         self._clusters = RememberedMap[Use, tuple[Backend, Flavour], Resource](
             lambda leaf: clusters.backend_cluster(*leaf)
         )
-        self._pod_clusters = RememberedMap[Peer, Peer, Resource](lambda leaf: clusters.pod_cluster(*leaf))
-        self._endpoints = RememberedMap[str, tuple[PortId, Flavour, tuple[Endpoint, ...]], Resource](
+        self._endpoints = RememberedMap[Use, tuple[PortId, Flavour, tuple[Endpoint, ...]], Resource](
             lambda leaf: backend_endpoints(*leaf)
         )
-        self._reaches = RememberedMap[Scope, tuple[Reach, tuple[Resource, ...]], Reach](lambda leaf: _with(*leaf))
+        self._pods = Pods(timeout)
+        self._destinations_of = Remembered(_destinations_of)
+        self._uses_of = Remembered(_uses_of)
+        self._listeners_told, self._clusters_told = Remembered(_pods_told), Remembered(_pods_told)
+        self._told = {kind: Remembered(_told) for kind in (CLUSTER, ENDPOINTS, LISTENER, ROUTES, EXTENSION)}
+        self._reaches = Joined[Scope, Reach](lambda *named: dict(zip(self._told, named, strict=True)))
 
     def __call__(self, mesh: Mesh) -> Mapping[Scope, Reach]:
         """The Reach of each Scope of this Mesh."""
-        slow = (mesh.destinations, mesh.backends, mesh.pods, _undeclared(mesh), frozenset(mesh.scopes.values()))
-        skeleton = self._skeleton(slow)
-        endpoints = self._endpoints(
-            {name: (*use, mesh.endpoints.get(use[0], ())) for name, use in skeleton.clusters.items()}
-        )
-        return self._reaches(
-            {
-                scope: (reach, tuple(endpoints[name] for name in reach[CLUSTER] if name in endpoints))
-                for scope, reach in skeleton.reaches.items()
-            }
-        )
-
-    def _slow(
-        self,
-        destinations: Mapping[PortId, Destination],
-        backends: Mapping[PortId, Backend],
-        pods: Mapping[PodId, tuple[PodDestination, ...]],
-        undeclared: frozenset[PodPort],
-        scopes: frozenset[Scope],
-    ) -> Skeleton:
-        taken: set[Place] = set()
-        asked = self._places({port: (port.port, made.addresses) for port, made in destinations.items()})
-        reached = self._destinations(
-            {port: (destinations[port], mine) for port, mine in first_come(asked, taken).items()}
-        )
-        listeners = self._pod_listeners(pods, undeclared, taken)
-        uses = _uses(reached.values())
-        wanted = [(port, flavour) for port, used in uses.items() for flavour in sorted(used) if port in backends]
-        made = self._clusters({use: (backends[use[0]], use[1]) for use in wanted})
-        return Skeleton(
-            clusters={naming.backend_cluster(*use): use for use in wanted},
-            reaches={
-                scope: _named_by_type(
-                    [
-                        *_of_destinations(scope, reached),
-                        *(made[use] for port in scope.backends for use in _each(port, uses) if use in made),
-                        *(resource for pod in scope.pods for resource in listeners.get(pod, ())),
-                    ]
-                )
-                for scope in scopes
-            },
-        )
-
-    def _pod_listeners(
-        self, pods: Mapping[PodId, tuple[PodDestination, ...]], undeclared: frozenset[PodPort], taken: set[Place]
-    ) -> Mapping[PodId, list[Resource]]:
-        """The listeners of each pod, and the clusters they lead to."""
-        ports = {(pod.pod, pod.port): pod for every in pods.values() for pod in every}
-        asked = self._pod_places({key: (pod.port, (pod.address,)) for key, pod in ports.items()})
-        made = self._pods(
-            {
-                key: (ports[key], mine[0], Protocol.DETECT if key in undeclared else Protocol.TCP)
-                for key, mine in first_come(asked, taken).items()
-            }
-        )
-        peers = {(pod.identity, flavour) for pod in ports.values() for flavour in Flavour}
-        leads_to = self._pod_clusters({peer: peer for peer in peers})
-        found: defaultdict[PodId, list[Resource]] = defaultdict(list)
-        for key, listener in made.items():
-            found[key[0]] += [listener, *(leads_to[ports[key].identity, flavour] for flavour in Flavour)]
-        return found
+        scopes = frozenset(mesh.scopes.values())
+        given = self._given(Asked(self._places(mesh.destinations), self._pods.places(mesh)))
+        listeners = self._listeners(self._fronts(given.destinations, mesh.destinations))
+        requests = self._requests(given.destinations, mesh.destinations)
+        connections = self._connections(given.destinations, mesh.destinations)
+        uses = self._by_backend((self._used(self._uses(requests, connections)), mesh.backends))
+        pods = self._pods(mesh, given.pods)
+        ports, wanted = self._destinations_of(scopes), self._uses_of((scopes, uses))
+        nothing: Each = dict.fromkeys(scopes, ())
+        choices = {
+            CLUSTER: Choice(
+                wanted, self._clusters(_backends(uses, mesh)), self._clusters_told((scopes, pods.clusters))
+            ),
+            ENDPOINTS: Choice(wanted, self._endpoints(_endpoints(uses, mesh)), nothing),
+            LISTENER: Choice(ports, listeners, self._listeners_told((scopes, pods.listeners))),
+            ROUTES: Choice(ports, self._routes(requests), nothing),
+            EXTENSION: Choice(ports, self._filters(connections), nothing),
+        }
+        return self._reaches(*(self._told[kind](choice) for kind, choice in choices.items()))
 
 
-def _undeclared(mesh: Mesh) -> frozenset[PodPort]:
-    """The ports of meshed pods where HTTP has to be told from TCP by looking."""
-    ports = {
-        name: [port.port for port in workload.ports if port.protocol is Protocol.DETECT]
-        for name, workload in mesh.workloads.items()
-    }
-    return frozenset((pod, port) for pod, workload in mesh.proxies.items() for port in ports.get(workload, ()))
+def _given(asked: Asked) -> Asked:
+    """Each address to the first that asks for it; those that get none are left out."""
+    taken: set[Place] = set()
+    return Asked(first_come(asked.destinations, taken), first_come(asked.pods, taken))
 
 
-def _uses(made: Iterable[Outbound]) -> Mapping[PortId, set[Flavour]]:
+def _by_backend(made: tuple[Mapping[PortId, frozenset[Use]], Mapping[PortId, Backend]]) -> Mapping[PortId, list[Use]]:
     """The clusters each Backend needs: by how it is used, which is not always by what it speaks."""
-    found: defaultdict[PortId, set[Flavour]] = defaultdict(set)
-    for one in made:
-        for backend, flavour in one.uses:
-            found[backend].add(flavour)
-    return found
+    found: defaultdict[PortId, set[Use]] = defaultdict(set)
+    for uses in made[0].values():
+        for use in uses:
+            found[use[0]].add(use)
+    return {backend: sorted(uses) for backend, uses in found.items() if backend in made[1]}
 
 
-def _each(port: PortId, uses: Mapping[PortId, set[Flavour]]) -> Iterable[Use]:
-    return [(port, flavour) for flavour in uses.get(port, ())]
+def _backends(uses: Mapping[PortId, list[Use]], mesh: Mesh) -> Mapping[Use, tuple[Backend, Flavour]]:
+    return {use: (mesh.backends[backend], use[1]) for backend, mine in uses.items() for use in mine}
 
 
-def _of_destinations(scope: Scope, reached: Mapping[PortId, Outbound]) -> Iterable[Resource]:
-    for port in scope.destinations:
-        if port in reached:
-            yield from reached[port].resources
+def _endpoints(
+    uses: Mapping[PortId, list[Use]], mesh: Mesh
+) -> Mapping[Use, tuple[PortId, Flavour, tuple[Endpoint, ...]]]:
+    return {use: (*use, mesh.endpoints.get(backend, ())) for backend, mine in uses.items() for use in mine}
 
 
-def _named_by_type(resources: Iterable[Resource]) -> Reach:
-    found: dict[str, dict[str, Resource]] = {kind: {} for kind in (CLUSTER, LISTENER, ROUTES, EXTENSION)}
-    for resource in resources:
-        found[resource.type_url][resource.name] = resource
-    return {kind: MappingProxyType(named) for kind, named in found.items()}
+def _destinations_of(scopes: frozenset[Scope]) -> Each:
+    return {scope: scope.destinations for scope in scopes}
 
 
-def _with(reach: Reach, endpoints: tuple[Resource, ...]) -> Reach:
-    return {**reach, ENDPOINTS: MappingProxyType({resource.name: resource for resource in endpoints})}
+def _uses_of(given: tuple[frozenset[Scope], Mapping[PortId, list[Use]]]) -> Each:
+    scopes, uses = given
+    return {scope: [use for backend in scope.backends for use in uses.get(backend, ())] for scope in scopes}
+
+
+def _pods_told(given: tuple[frozenset[Scope], Mapping[PodId, tuple[Resource, ...]]]) -> Each:
+    scopes, made = given
+    return {scope: [resource for pod in scope.pods for resource in made.get(pod, ())] for scope in scopes}
+
+
+def _told(choice: Choice) -> Mapping[Scope, Named]:
+    """What each scope is told, by name."""
+    made, besides = choice.made, choice.besides
+    return {
+        scope: MappingProxyType({each.name: each for each in (*map(made.get, keys), *besides[scope]) if each})
+        for scope, keys in choice.keys.items()
+    }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from mesh.model import Destination, PortId, Route
+from mesh.model import PortId, Route
 from xds import pb
 from xds.resource import Resource, encode
 from xds.translate import naming
@@ -19,10 +20,18 @@ connection, the peer said that it did not look (RFC 9113 §8.7), or it closed be
 RETRIES: Final = 2
 
 
-def destination_routes(destination: Destination) -> Resource:
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Where a Destination's requests go: its routes, tried in order."""
+
+    id: PortId
+    routes: tuple[Route, ...]
+
+
+def destination_routes(requests: Requests) -> Resource:
     """One virtual host for every Host header; one Envoy route for each match of each Route, in order."""
-    name = naming.destination(destination.id)
-    routes = [found for route in destination.routes for found in _routes(route)]
+    name = naming.destination(requests.id)
+    routes = [found for route in requests.routes for found in _routes(route)]
     everything = pb.VirtualHost(name=name, domains=["*"], routes=routes)
     config = pb.RouteConfiguration(name=name, virtual_hosts=[everything], validate_clusters=pb.BoolValue(value=False))
     return encode(name, config)

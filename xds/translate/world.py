@@ -7,17 +7,17 @@ affects is found by comparing, never listed. What did not change is the very sam
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from mesh.model import Identity, InboundPort, Mesh, MeshedAddress
-from mesh.remember import RememberedMap
+from mesh.model import Identity, InboundPort, Mesh, MeshedAddress, Workload
+from mesh.remember import Remembered, RememberedMap
 from mesh.settings import Egress
 from xds.resource import CLUSTER, LISTENER, TYPES, Resource
 from xds.snapshot import Named, Snapshot, World
-from xds.translate import clusters
-from xds.translate.inbound import inbound_listener, inbound_rules
+from xds.translate import access, clusters
+from xds.translate.inbound import bare, inbound_listener
 from xds.translate.outbound import outbound_listener
 from xds.translate.reach import Outside, Reach
 from xds.translate.settings import TranslateSettings
@@ -26,6 +26,9 @@ __all__ = ["TranslateSettings", "Translator"]
 
 Part = tuple[str, str]
 """A role's id and a type URL."""
+RolePort = tuple[str, int]
+Own = Mapping[str, Mapping[str, tuple[Resource, ...]]]
+"""By role and type: what is not of the scope."""
 NOTHING: Final[Named] = {}
 NOWHERE: Final[Reach] = {}
 
@@ -41,8 +44,10 @@ class Translator:
         self._inbound = RememberedMap[str, tuple[tuple[InboundPort, ...], str], Resource](
             lambda leaf: inbound_listener(*leaf, settings)
         )
-        self._rules = RememberedMap[tuple[str, int], tuple[InboundPort, str, str], tuple[Resource, ...]](
-            lambda leaf: inbound_rules(*leaf)
+        self._routes = RememberedMap[RolePort, access.Requesters | None, Resource | None](access.inbound_routes)
+        self._callers = RememberedMap[RolePort, access.Connectors | None, Resource | None](access.tcp_callers)
+        self._own = Remembered[tuple[Mapping[str, Workload], tuple[MeshedAddress, ...], str], Own](
+            lambda given: self._owned(*given)
         )
         self._parts = RememberedMap[Part, tuple[Named, tuple[Resource, ...]], Named](lambda leaf: _merged(*leaf))
         self._snapshots = RememberedMap[str, tuple[Identity, tuple[Named, ...]], Snapshot](
@@ -54,7 +59,7 @@ class Translator:
         """What every proxy of this Mesh should have. `bundle` is the trust bundle, PEM, which TCP ports need."""
         reaches = self._outside(mesh)
         shared = {identity: reaches[scope] for identity, scope in mesh.scopes.items()}
-        own = self._own(mesh, bundle)
+        own = self._own((mesh.workloads, mesh.meshed_addresses, bundle))
         parts = self._parts(
             {
                 (role, kind): (shared.get(workload.identity, NOWHERE).get(kind, NOTHING), own[role].get(kind, ()))
@@ -70,26 +75,32 @@ class Translator:
         )
         return World(roles=snapshots, proxies=mesh.proxies)
 
-    def _own(self, mesh: Mesh, bundle: str) -> dict[str, dict[str, tuple[Resource, ...]]]:
-        """By role and type, what is not of the scope: the constant clusters, the two bound listeners, the rules."""
-        outbound = self._outbound({egress: (egress, mesh.meshed_addresses) for egress in Egress})
+    def _owned(self, workloads: Mapping[str, Workload], meshed: tuple[MeshedAddress, ...], bundle: str) -> Own:
+        """The constant clusters, the two bound listeners, the rules."""
+        outbound = self._outbound({egress: (egress, meshed) for egress in Egress})
         inbound = self._inbound(
-            {role: (workload.ports, workload.identity.trust_domain) for role, workload in mesh.workloads.items()}
+            {role: (bare(workload.ports), workload.identity.trust_domain) for role, workload in workloads.items()}
         )
-        rules = self._rules(
+        ports = {(role, port.port): port for role, workload in workloads.items() for port in workload.ports}
+        routes = self._routes({key: access.requesters(port) for key, port in ports.items()})
+        callers = self._callers(
             {
-                (role, port.port): (port, workload.identity.trust_domain, bundle)
-                for role, workload in mesh.workloads.items()
-                for port in workload.ports
+                key: access.connectors(port, workloads[key[0]].identity.trust_domain, bundle)
+                for key, port in ports.items()
             }
         )
         return {
             role: {
                 CLUSTER: self._constant,
                 LISTENER: (outbound[workload.egress], inbound[role]),
-                **_by_type(made for port in workload.ports for made in rules[role, port.port]),
+                **_by_type(
+                    made
+                    for port in workload.ports
+                    for made in (routes[role, port.port], callers[role, port.port])
+                    if made is not None
+                ),
             }
-            for role, workload in mesh.workloads.items()
+            for role, workload in workloads.items()
         }
 
 

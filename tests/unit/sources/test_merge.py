@@ -81,3 +81,14 @@ def test_equal_objects_are_the_same_objects_after_a_change() -> None:
     after = reusing(manifest("a.yaml", service("a"), service("b", "10.0.0.1")), before)
     assert after.items[0].read.object is before.items[0].read.object
     assert after.items[1].read.object is not before.items[1].read.object
+
+
+def test_files_that_share_no_name_mean_the_same_whichever_way_they_are_merged() -> None:
+    plain = manifest("a.yaml", service("a"), "a: 1\n", service("b").replace("{clusterIP", "{ports: 5, clusterIP"))
+    other = manifest("b.yaml", split("s"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
+    twice = manifest("c.yaml", service("a", "10.0.0.1"))
+    alone, looked_through = merged([plain, other], []), merged([plain, other, twice], [])
+    assert looked_through.objects == alone.objects
+    assert looked_through.invalid == alone.invalid == {Ref("Service", "default", "b")}
+    assert looked_through.problems[:-1] == alone.problems
+    assert [problem.origin for problem in alone.problems] == [Origin("a.yaml", 6), Origin("a.yaml", 11)]
