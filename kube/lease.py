@@ -74,6 +74,8 @@ class Leadership:
         """Whether we are the holder and may write."""
         self.transitions = 0
         """How often we became the holder."""
+        self.looks = 0
+        """How often we tried to take or renew the Lease."""
 
     async def run(self, lead: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Stand for election until cancelled; then the Lease is given back, so that another need not wait.
@@ -132,6 +134,7 @@ class Leadership:
         if trouble and trouble != self._trouble:
             log.warning("the lease can't be had or renewed now", lease=self._settings.name, reason=trouble)
         self._trouble = trouble
+        self.looks += 1
         return taken
 
     async def _take(self) -> bool:

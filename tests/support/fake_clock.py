@@ -30,8 +30,15 @@ class FakeClock:
 
     async def sleep(self, seconds: float) -> None:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._passed + seconds, next(self._order), woken))
-        await woken
+        sleeper = (self._passed + seconds, next(self._order), woken)
+        heapq.heappush(self._sleepers, sleeper)
+        try:
+            await woken
+        except asyncio.CancelledError:
+            if sleeper in self._sleepers:
+                self._sleepers.remove(sleeper)
+                heapq.heapify(self._sleepers)
+            raise
 
     def set(self, now: datetime) -> None:
         """Set the time of day, as an administrator would: nobody wakes."""
@@ -53,6 +60,14 @@ class FakeClock:
             heapq.heappop(self._sleepers)[2].set_result(None)
             await self.asleep(sleepers)
         self._move(end)
+
+    def skip(self, span: timedelta) -> None:
+        """Let time pass at once; whoever is due wakes, and nobody is waited for."""
+        self._move(self._passed + span.total_seconds())
+        while self._sleepers and self._sleepers[0][0] <= self._passed:
+            woken = heapq.heappop(self._sleepers)[2]
+            if not woken.done():
+                woken.set_result(None)
 
     def _move(self, passed: float) -> None:
         self._now += timedelta(seconds=passed - self._passed)
