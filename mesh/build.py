@@ -126,7 +126,9 @@ class Builder:
         standings = self._stand(services, populations)
         endpoints = self._endpoints(standings)
         answering = self._answer(services, populations, standings)
-        objects = RouteObjects({kind.__name__: self._inventory.of(kind).named for kind in KINDS}, resources.invalid)
+        objects = RouteObjects(
+            {name: self._inventory.of(kind).named for name, kind in KINDS.items()}, resources.invalid
+        )
         splits = self._read_splits(objects)
         routings = self._routings(self._root_inputs(services, self._splits_on(Planning(services, splits))))
         decisions = self._decide(objects)

@@ -15,7 +15,7 @@ from smi.kinds import HttpMatch, HTTPRouteGroup, RuleRef, SmiObject, TCPRoute, U
 
 RouteObject = HTTPRouteGroup | TCPRoute | UDPRoute
 
-KINDS: Final[tuple[type[RouteObject], ...]] = (HTTPRouteGroup, TCPRoute, UDPRoute)
+KINDS: Final[Mapping[str, type[RouteObject]]] = {kind.__name__: kind for kind in (HTTPRouteGroup, TCPRoute, UDPRoute)}
 """The kinds a rule may name."""
 
 
