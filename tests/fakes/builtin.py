@@ -1,0 +1,342 @@
+"""Defaults of built-in kinds, and what the server sets in them. Rule: a default is filled only where the writer said nothing.
+
+Source: kubernetes/pkg/apis/*/v1/defaults.go and the PrepareForCreate functions of pkg/registry.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tests.fakes.kinds import Kind
+from tests.fakes.storage import Object, copied
+
+if TYPE_CHECKING:
+    from tests.fakes.api import Api
+    from tests.fakes.requests import Call
+
+PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+PROBE: Object = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+
+
+def _fill(thing: Object, **values: Any) -> None:
+    for name, value in values.items():
+        thing.setdefault(name, value)
+
+
+def defaulted(kind: Kind, thing: Object) -> Object:
+    """`thing` with the defaults of its version."""
+    fill = DEFAULTS.get(kind.plural)
+    if fill is not None:
+        thing = copied(thing)
+        fill(thing)
+    return thing
+
+
+def _pod_spec(spec: Object) -> None:
+    _fill(
+        spec, restartPolicy="Always", terminationGracePeriodSeconds=30, dnsPolicy="ClusterFirst", securityContext={},
+        schedulerName="default-scheduler",
+    )  # fmt: skip
+    if spec.get("serviceAccountName"):
+        spec["serviceAccount"] = spec["serviceAccountName"]
+    elif spec.get("serviceAccount"):
+        spec["serviceAccountName"] = spec["serviceAccount"]
+    for each in [*spec.get("initContainers", []), *spec.get("containers", [])]:
+        _container(each)
+        if spec.get("hostNetwork"):
+            for port in each.get("ports", []):
+                _fill(port, hostPort=port.get("containerPort"))
+    for each in spec.get("volumes", []):
+        _volume(each)
+
+
+def _container(each: Object) -> None:
+    image = str(each.get("image", ""))
+    latest = ":" not in image.rpartition("/")[2] or image.endswith(":latest")
+    _fill(
+        each, resources={}, terminationMessagePath="/dev/termination-log", terminationMessagePolicy="File",
+        imagePullPolicy="Always" if latest and "@" not in image else "IfNotPresent",
+    )  # fmt: skip
+    requests = each["resources"].get("limits")
+    if requests:
+        each["resources"]["requests"] = {**requests, **each["resources"].get("requests", {})}
+    for port in each.get("ports", []):
+        _fill(port, protocol="TCP")
+    for env in each.get("env", []):
+        if "fieldRef" in env.get("valueFrom", {}):
+            _fill(env["valueFrom"]["fieldRef"], apiVersion="v1")
+    for name in PROBES:
+        if name in each:
+            _fill(each[name], **PROBE)
+            _handler(each[name])
+    for handler in each.get("lifecycle", {}).values():
+        if isinstance(handler, dict):
+            _handler(handler)
+
+
+def _handler(probe: Object) -> None:
+    if "httpGet" in probe:
+        _fill(probe["httpGet"], path="/", scheme="HTTP")
+    if "grpc" in probe:
+        _fill(probe["grpc"], service="")
+
+
+def _volume(each: Object) -> None:
+    if set(each) == {"name"}:
+        each["emptyDir"] = {}
+    for name in ("secret", "configMap", "downwardAPI", "projected"):
+        if name in each:
+            _fill(each[name], defaultMode=420)
+    for item in each.get("downwardAPI", {}).get("items", []):
+        if "fieldRef" in item:
+            _fill(item["fieldRef"], apiVersion="v1")
+    if "hostPath" in each:
+        _fill(each["hostPath"], type="")
+    for source in each.get("projected", {}).get("sources", []):
+        if "serviceAccountToken" in source:
+            _fill(source["serviceAccountToken"], expirationSeconds=3600)
+        for item in source.get("downwardAPI", {}).get("items", []):
+            if "fieldRef" in item:
+                _fill(item["fieldRef"], apiVersion="v1")
+
+
+def _pod(thing: Object) -> None:
+    spec = thing.setdefault("spec", {})
+    _pod_spec(spec)
+    _fill(spec, enableServiceLinks=True)
+
+
+def _template(thing: Object) -> Object:
+    spec: Object = thing.setdefault("spec", {})
+    template = spec.setdefault("template", {})
+    template.setdefault("metadata", {}).setdefault("creationTimestamp", None)
+    _pod_spec(template.setdefault("spec", {}))
+    return spec
+
+
+def _deployment(thing: Object) -> None:
+    spec = _template(thing)
+    _fill(spec, replicas=1, strategy={}, revisionHistoryLimit=10, progressDeadlineSeconds=600)
+    _fill(spec["strategy"], type="RollingUpdate")
+    if spec["strategy"]["type"] == "RollingUpdate":
+        _fill(spec["strategy"], rollingUpdate={})
+        _fill(spec["strategy"]["rollingUpdate"], maxUnavailable="25%", maxSurge="25%")
+
+
+def _replica_set(thing: Object) -> None:
+    _fill(_template(thing), replicas=1)
+
+
+def _stateful_set(thing: Object) -> None:
+    spec = _template(thing)
+    _fill(spec, replicas=1, podManagementPolicy="OrderedReady", updateStrategy={}, revisionHistoryLimit=10)
+    _fill(spec["updateStrategy"], type="RollingUpdate")
+
+
+def _daemon_set(thing: Object) -> None:
+    spec = _template(thing)
+    _fill(spec, updateStrategy={"type": "RollingUpdate"}, revisionHistoryLimit=10)
+
+
+def _job(thing: Object) -> None:
+    spec = _template(thing)
+    _fill(spec, completions=1, parallelism=1, backoffLimit=6, completionMode="NonIndexed", suspend=False)
+
+
+def _service(thing: Object) -> None:
+    spec = thing.setdefault("spec", {})
+    _fill(spec, type="ClusterIP", sessionAffinity="None")
+    for port in spec.get("ports", []):
+        _fill(port, protocol="TCP", targetPort=port.get("port"))
+        if port["targetPort"] in {0, ""}:
+            port["targetPort"] = port.get("port")
+    if spec["type"] in {"NodePort", "LoadBalancer"}:
+        _fill(spec, externalTrafficPolicy="Cluster")
+    if spec["type"] != "ExternalName":
+        _fill(spec, internalTrafficPolicy="Cluster")
+
+
+def _secret(thing: Object) -> None:
+    import base64  # noqa: PLC0415 - used here only
+
+    for name, text in thing.pop("stringData", {}).items():
+        thing.setdefault("data", {})[name] = base64.b64encode(text.encode()).decode()
+    _fill(thing, type="Opaque")
+
+
+def _role_binding(thing: Object) -> None:
+    thing.setdefault("roleRef", {}).setdefault("apiGroup", "rbac.authorization.k8s.io")
+    for each in thing.get("subjects", []):
+        group = "" if each.get("kind") == "ServiceAccount" else "rbac.authorization.k8s.io"
+        if group:
+            _fill(each, apiGroup=group)
+
+
+def _webhooks(thing: Object) -> None:
+    for each in thing.get("webhooks", []):
+        _fill(
+            each,
+            failurePolicy="Fail",
+            matchPolicy="Equivalent",
+            namespaceSelector={},
+            objectSelector={},
+            timeoutSeconds=10,
+        )
+        if thing["kind"] == "MutatingWebhookConfiguration":
+            _fill(each, reinvocationPolicy="Never")
+        for rule in each.get("rules", []):
+            _fill(rule, scope="*")
+        if "service" in each.get("clientConfig", {}):
+            _fill(each["clientConfig"]["service"], port=443)
+
+
+def _crd(thing: Object) -> None:
+    spec = thing.setdefault("spec", {})
+    names = spec.setdefault("names", {})
+    _fill(names, singular=str(names.get("kind", "")).lower(), listKind=f"{names.get('kind', '')}List")
+    _fill(spec, conversion={"strategy": "None"})
+    service = (spec["conversion"].get("webhook") or {}).get("clientConfig", {}).get("service")
+    if service:
+        _fill(service, port=443)
+
+
+def _endpoint_slice(thing: Object) -> None:
+    for port in thing.get("ports") or []:
+        _fill(port, name="", protocol="TCP")
+
+
+def _budget(thing: Object) -> None:
+    _fill(thing.setdefault("spec", {}))
+
+
+def _network_policy(thing: Object) -> None:
+    spec = thing.setdefault("spec", {})
+    _fill(spec, policyTypes=["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
+    for rule in [*(spec.get("ingress") or []), *(spec.get("egress") or [])]:
+        for port in rule.get("ports") or []:
+            _fill(port, protocol="TCP")
+
+
+def _namespace(thing: Object) -> None:
+    name = thing["metadata"].get("name")
+    if name:
+        thing["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
+
+
+DEFAULTS: dict[str, Callable[[Object], None]] = {
+    "namespaces": _namespace,
+    "pods": _pod,
+    "deployments": _deployment,
+    "replicasets": _replica_set,
+    "statefulsets": _stateful_set,
+    "daemonsets": _daemon_set,
+    "jobs": _job,
+    "services": _service,
+    "secrets": _secret,
+    "rolebindings": _role_binding,
+    "clusterrolebindings": _role_binding,
+    "mutatingwebhookconfigurations": _webhooks,
+    "validatingwebhookconfigurations": _webhooks,
+    "customresourcedefinitions": _crd,
+    "endpointslices": _endpoint_slice,
+    "poddisruptionbudgets": _budget,
+    "networkpolicies": _network_policy,
+}
+
+
+def prepared(api: Api, kind: Kind, thing: Object) -> Object:
+    """What the registry of a built-in kind sets in a new object."""
+    match kind.plural:
+        case "pods":
+            return {**thing, "status": {"phase": "Pending", "qosClass": quality(thing)}}
+        case "namespaces":
+            return {**thing, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
+        case "services":
+            return _with_address(api, thing)
+        case "deployments" | "statefulsets" | "daemonsets" | "jobs" | "poddisruptionbudgets":
+            return {**thing, "status": {}}
+        case "replicasets":
+            return {**thing, "status": {"replicas": 0}}
+    return thing
+
+
+def quality(pod: Object) -> str:
+    """The pod's quality-of-service class."""
+    containers = pod["spec"].get("containers", [])
+    resources = [each.get("resources", {}) for each in containers]
+    if not any(each.get("requests") or each.get("limits") for each in resources):
+        return "BestEffort"
+    for each in resources:
+        limits = each.get("limits", {})
+        if not {"cpu", "memory"} <= set(limits) or each.get("requests", limits) != limits:
+            return "Burstable"
+    return "Guaranteed"
+
+
+def _with_address(api: Api, service: Object) -> Object:
+    """A Service with an address of the service network, where it wants one."""
+    spec = copied(service["spec"])
+    status = {"loadBalancer": {}}
+    if spec["type"] == "ExternalName":
+        return {**service, "spec": spec, "status": status}
+    address = spec.get("clusterIP") or (spec.get("clusterIPs") or [""])[0] or api.addresses.next(api)
+    spec["clusterIP"] = address
+    spec["clusterIPs"] = spec.get("clusterIPs") or [address]
+    six = address != "None" and ipaddress.ip_address(address).version == 6
+    _fill(spec, ipFamilies=["IPv6" if six else "IPv4"], ipFamilyPolicy="SingleStack")
+    return {**service, "spec": spec, "status": status}
+
+
+class Addresses:
+    """Hands out addresses of the service network."""
+
+    def __init__(self, network: str = "10.96.0.0/16") -> None:
+        self._network = ipaddress.ip_network(network)
+        self._last = 10
+
+    def next(self, api: Api) -> str:
+        taken = {each.object["spec"].get("clusterIP") for each in api.store.all(("", "services"))}
+        while True:
+            self._last += 1
+            address = str(self._network[self._last])
+            if address not in taken:
+                return address
+
+
+def kept(api: Api, call: Call, new: Object, old: Object) -> Object:
+    """What an update of a built-in kind leaves as it was."""
+    match call.kind.plural:
+        case "namespaces":
+            return _kept_namespace(call, new, old)
+        case "services" if not call.subresource:
+            return _kept_service(api, new, old)
+        case "pods" if not call.subresource:
+            spec = copied(new["spec"])
+            for name in ("nodeName", "serviceAccountName", "serviceAccount", "volumes"):
+                if name in old["spec"]:
+                    spec.setdefault(name, old["spec"][name])
+            return {**new, "spec": spec}
+    return new
+
+
+def _kept_namespace(call: Call, new: Object, old: Object) -> Object:
+    if call.subresource == "finalize":
+        return {**old, "spec": new.get("spec", {}), "metadata": new["metadata"]}
+    return {**new, "spec": old.get("spec", {}), "status": new.get("status", old.get("status", {}))}
+
+
+def _kept_service(api: Api, new: Object, old: Object) -> Object:
+    spec = copied(new["spec"])
+    before = old["spec"]
+    if spec["type"] == "ExternalName":
+        for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            spec.pop(name, None)
+        return {**new, "spec": spec}
+    for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+        if not spec.get(name) and name in before:
+            spec[name] = before[name]
+    if not spec.get("clusterIP"):
+        return {**_with_address(api, {**new, "spec": spec}), "status": old.get("status", {"loadBalancer": {}})}
+    return {**new, "spec": spec}
