@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from smi.quantity import MAX_WEIGHT
-
 Schema = dict[str, Any]
 
 NAME: Final = 253
@@ -45,7 +43,7 @@ def _port(description: str) -> Schema:
         "anyOf": [{"type": "integer"}, {"type": "string"}],
         "minimum": 1,
         "maximum": 65535,
-        "pattern": "^[0-9]{1,5}$",
+        "pattern": "^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$",
     }
 
 
@@ -62,13 +60,12 @@ def _quantity() -> Schema:
 
 
 def _weight() -> Schema:
-    """A weight from split v1alpha2 on (rule V5)."""
+    """A weight from split v1alpha2 on (rule V5). The format bounds it above: as a `maximum`, 2**63-1 is a float64."""
     return {
         "type": "integer",
         "format": "int64",
         "description": "Share of the requests, relative to the other backends': a whole number from 0 up.",
         "minimum": 0,
-        "maximum": MAX_WEIGHT,
     }
 
 
