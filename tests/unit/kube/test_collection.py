@@ -166,7 +166,8 @@ writes = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["DELETED", 
 @given(writes, st.randoms(use_true_random=False))
 def test_events_in_any_order_and_any_number_come_to_the_same(history: list[tuple[str, str]], chance: Any) -> None:
     """Every event arrives at least once; some twice, in any order."""
-    wanted, events = {}, []
+    wanted: dict[str, str] = {}
+    events: list[tuple[str, msgspec.Raw]] = []
     for number, (name, value) in enumerate(history, 11):
         if value == "DELETED":
             wanted.pop(name, None)
