@@ -19,8 +19,12 @@ from sources.files import is_folder
 ANYWAY: Final = 1.0
 """Seconds after which the reader is woken whatever happens."""
 
-_STEP_MS: Final = 10
-"""Milliseconds without a further change after which changes are reported."""
+_STEP_MS: Final = 2
+"""Milliseconds without a further change after which changes are reported. watchfiles looks that often, which costs an
+idle process 1.6 % of a core (10 ms: 0.7 %, but a change then waits 16 ms instead of 4)."""
+
+_PARENTS_STEP_MS: Final = 10
+"""The same for folders in which a path may appear or be replaced, which is rare."""
 
 _TOGETHER_MS: Final = 40
 """Milliseconds for which an unbroken series of changes is held back at most."""
@@ -83,7 +87,7 @@ async def _until_other_roots(
     changes = awatch(
         *sorted(path for path, _, _ in watched),
         watch_filter=concerns,
-        step=_STEP_MS,
+        step=_STEP_MS if recursive else _PARENTS_STEP_MS,
         debounce=_TOGETHER_MS,
         rust_timeout=int(ANYWAY * 1000),
         yield_on_timeout=True,
