@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "translate": "controlplane.cli.manifests:translate",
     "inject": "controlplane.cli.manifests:inject",
     "run": "controlplane.cli.run:run",
+    "webhook": "controlplane.cli.webhook:webhook",
     "install": "controlplane.cli.install:install",
     "upgrade": "controlplane.cli.install:upgrade",
     "uninstall": "controlplane.cli.install:uninstall",
