@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -89,6 +89,11 @@ class Authority:
     def bundle_pem(self) -> bytes:
         """The certificates a leaf must chain to: the root."""
         return self._issuers.root.certificate_pem
+
+    @property
+    def ends(self) -> tuple[datetime, datetime]:
+        """When the root and the intermediate end."""
+        return self._issuers.root.validity.not_after, self._issuers.intermediate.validity.not_after
 
     async def secrets(self, identity: Identity) -> Named:
         """The identity's leaf and the bundle by SDS name. Raises ValueError for an identity of another trust domain.

@@ -35,6 +35,15 @@ def admin_api(status: Status, proxies: Callable[[], list[ProxyStatus]], registry
         response.status_code = 200 if status.ready else 503
         return readiness_view(status)
 
+    @api.get("/status")
+    async def overview() -> dict[str, Any]:
+        return {
+            **readiness_view(status),
+            "problems": len(status.problems),
+            "proxies": len(proxies()),
+            "cluster": status.cluster.view() if status.cluster is not None else None,
+        }
+
     @api.get("/problems")
     async def problems() -> list[dict[str, Any]]:
         return [problem_view(problem) for problem in status.problems]

@@ -1,32 +1,135 @@
-"""The composition root of a control plane in a cluster: objects from its API server.
+"""The composition root of a control plane in a cluster: objects from its API server, identities by its tokens.
 
-Rule: as in controlplane.app, every stateful part is made here and passed on by argument.
+Rule: as in controlplane.app, every stateful part is made here and passed on by argument. Every replica computes and
+serves; what is written to the cluster is written by the holder of the Lease, but for what is said below.
 """
 
 from __future__ import annotations
 
+import random
+
+import structlog
+
 from ca.authority import Authority
-from ca.issuer_folder import Lifetimes
-from ca.tokens import TokenAuthenticator
+from ca.issuer_secret import NAME as ISSUERS
+from ca.issuer_secret import IssuerSecret
+from ca.settling import Issuers, Lifetimes
+from ca.storage import StorageError
+from ca.token_review import ReviewSettings, TokenReviewer
+from controlplane.cluster import Cluster, Namespaces, ProblemNews, RejectionNews, version_of
+from controlplane.cluster_metrics import ClusterCollector
+from controlplane.duties.announcing import Announcer
+from controlplane.duties.callers import CaBundles
+from controlplane.duties.duty import Duties, Duty
+from controlplane.duties.serving import ServingCertificate, dns_names
+from controlplane.duties.trust import TrustBundles
 from controlplane.plane import ControlPlane, assemble
-from controlplane.settings import KubernetesSettings
+from controlplane.settings import KubernetesSettings, WebhookCertificate
 from controlplane.status import Status
-from kube.client import Client
+from kube.client import ApiUnavailable, Client
+from kube.clock import SYSTEM_CLOCK, Clock
+from kube.lease import Leadership, LeaseSettings
+from kube.objects import Pod
+from kube.problem import Ref
+from mesh.model import PodId
+from smi.kinds import SmiObject
 from sources.kubernetes import KubernetesSource
+from webhook.settings import InjectorSettings
 
 __all__ = ["ControlPlane", "control_plane"]
 
+RETRY = 2.0
+"""Seconds between two attempts to read the CA at the start."""
 
-def control_plane(settings: KubernetesSettings, client: Client) -> ControlPlane:
-    """Make all parts. `client` stays the caller's to close. Raises ca.storage's error when the CA can't be trusted."""
-    source = KubernetesSource(client)
-    authority = Authority.open(
-        settings.ca_folder, settings.mesh.trust_domain, lifetimes=Lifetimes(leaf=settings.leaf_lifetime)
+log = structlog.get_logger(__name__)
+
+
+async def control_plane(settings: KubernetesSettings, client: Client, clock: Clock = SYSTEM_CLOCK) -> ControlPlane:
+    """Make all parts. `client` stays the caller's to close.
+
+    Waits for an API server that is away. Raises ca.storage's error when the CA in its Secret can't be trusted.
+    """
+    lease = LeaseSettings(namespace=settings.namespace, identity=settings.instance)
+    leadership = Leadership(client, lease, clock)
+    authority = await _authority(settings, client, leadership, clock)
+    source = KubernetesSource(client, clock)
+    reviewer = TokenReviewer(
+        client,
+        ReviewSettings(trust_domain=settings.mesh.trust_domain, audience=InjectorSettings().token_audience),
+        lambda pod: _uid(source, pod),
+        clock,
     )
-    return assemble(
-        settings,
-        source,
-        authority,
-        TokenAuthenticator.open(settings.ca_folder, settings.mesh.trust_domain),
-        Status(upstream=source.upstream),
+    status = Status(upstream=source.upstream)
+    plane = assemble(settings, source, authority, reviewer, status)
+    problems, rejected = _announcers(settings, client, plane, clock)
+    serving, duties = _duties(settings, client, plane, clock)
+    held = Duties([*duties, problems.duty], clock)
+    cluster = Cluster(settings.instance, leadership, held, authority, reviewer, (problems, rejected), serving)
+    status.cluster = cluster
+    plane.registry.register(ClusterCollector(cluster, source.upstream))
+    plane.parts["lease"] = lambda: leadership.run(held.perform)
+    # Only the replica that has a proxy's stream hears what it refuses; Events have names that do not double.
+    plane.parts["rejections"] = Duties([rejected.duty], clock).perform
+    return plane
+
+
+async def _authority(settings: KubernetesSettings, client: Client, leadership: Leadership, clock: Clock) -> Authority:
+    lifetimes, domain = Lifetimes(leaf=settings.leaf_lifetime), settings.mesh.trust_domain
+    store = IssuerSecret(client, settings.namespace, domain, lifetimes, lambda: leadership.leading)
+    issuers = await _issuers(store, clock)
+    return Authority(store, issuers, domain, lifetimes, clock, random.random)
+
+
+async def _issuers(store: IssuerSecret, clock: Clock) -> Issuers:
+    """The issuers, as soon as the API server can be reached."""
+    told = ""
+    while True:
+        try:
+            return await store.opened(clock)
+        except StorageError as error:
+            if not isinstance(error.__cause__, ApiUnavailable):
+                raise
+            if str(error) != told:
+                log.warning("waiting for the API server", reason=str(error))
+            told = str(error)
+            await clock.sleep(RETRY)
+
+
+def _duties(
+    settings: KubernetesSettings, client: Client, plane: ControlPlane, clock: Clock
+) -> tuple[ServingCertificate | None, list[Duty]]:
+    """What the holder of the Lease keeps as it should be, besides Events."""
+    authority, mounted = plane.authority, InjectorSettings()
+    trust = TrustBundles(client, mounted.ca_config_map, mounted.ca_key, authority.bundle_pem, Namespaces(plane.store))
+    if settings.webhook_certificate is not WebhookCertificate.WEFT:
+        return None, [trust.duty]
+    names = dns_names(settings.webhook_service, settings.namespace)
+    serving = ServingCertificate(client, settings.namespace, authority, names, clock)
+    callers = CaBundles(
+        client,
+        settings.namespace,
+        settings.webhook_service,
+        authority.bundle_pem,
+        configurations=settings.webhook_configurations,
+        definitions=settings.definitions,
     )
+    return serving, [trust.duty, serving.duty, callers.duty]
+
+
+def _announcers(
+    settings: KubernetesSettings, client: Client, plane: ControlPlane, clock: Clock
+) -> tuple[Announcer, Announcer]:
+    """One for Problems, which the holder tells, and one for what the proxies of this replica refuse."""
+    known = version_of(plane.store)
+    problems = ProblemNews(plane.status, plane.authority, Ref("Secret", settings.namespace, ISSUERS))
+    refused = RejectionNews(plane.status, plane.server)
+    return (
+        Announcer(client, settings.instance, problems.wanted, problems.concerns, known, clock),
+        Announcer(client, settings.instance, refused.wanted, refused.concerns, known, clock),
+    )
+
+
+def _uid(source: KubernetesSource, pod: PodId) -> str | None:
+    """The uid of the pod of this name that the source knows."""
+    found = source.get(Ref("Pod", pod.namespace, pod.name))
+    return None if found is None or isinstance(found, SmiObject) or not isinstance(found, Pod) else found.metadata.uid

@@ -60,6 +60,7 @@ class ControlPlane:
     server: XdsServer
     admin: AdminServer
     status: Status
+    registry: CollectorRegistry
     parts: dict[str, Part] = field(default_factory=dict)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -72,11 +73,14 @@ class ControlPlane:
             async with asyncio.TaskGroup() as tasks:
                 admin = tasks.create_task(self.admin.serve(sockets=sockets), name="admin")
                 running = [tasks.create_task(self.source.run(self.store), name="source")]
-                running += [tasks.create_task(part(), name=name) for name, part in self.parts.items()]
+                parts = [tasks.create_task(part(), name=name) for name, part in self.parts.items()]
                 if await self._first_round(stop):
                     running += await self._serve(tasks)
                     await stop.wait()
                 self.status.stopping = True
+                for task in parts:
+                    task.cancel()
+                await asyncio.sleep(self.settings.drain.total_seconds())
                 await self.server.stop(grace=1.0)
                 self.admin.should_exit = True
                 for task in running:
@@ -138,6 +142,7 @@ def assemble(
         server=server,
         admin=admin_server(admin_api(status, server.proxies, registry)),
         status=status,
+        registry=registry,
     )
 
 

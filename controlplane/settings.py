@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 
 from kube.settings import ClientSettings
 from mesh.settings import MeshSettings
 from proxy import ports
+
+DEFINITIONS = (
+    "trafficsplits.split.smi-spec.io",
+    "traffictargets.access.smi-spec.io",
+    "identitybindings.access.smi-spec.io",
+    "httproutegroups.specs.smi-spec.io",
+    "tcproutes.specs.smi-spec.io",
+    "udproutes.specs.smi-spec.io",
+)
+"""The CRDs whose versions our webhook converts."""
 
 SERVER_NAMES = ("weft.weft-system.svc", "weft.weft-system.svc.cluster.local", "localhost")
 """DNS names the control plane's own certificate is made for; sidecars connect to the first."""
@@ -18,7 +29,8 @@ SERVER_NAMES = ("weft.weft-system.svc", "weft.weft-system.svc.cluster.local", "l
 class PlaneSettings:
     """What every control plane process has, wherever its objects come from.
 
-    `admin_socket`, where given, serves the admin API on a Unix socket too. A port of 0 picks a free one.
+    `admin_socket`, where given, serves the admin API on a Unix socket too. A port of 0 picks a free one. `drain` is how
+    long streams are still served after readiness was withdrawn, so that newcomers find another replica.
     """
 
     mesh: MeshSettings = field(default_factory=MeshSettings)
@@ -29,6 +41,7 @@ class PlaneSettings:
     admin_socket: Path | None = None
     server_names: tuple[str, ...] = SERVER_NAMES
     server_addresses: tuple[str, ...] = ("127.0.0.1",)
+    drain: timedelta = timedelta(0)
     leaf_lifetime: timedelta = timedelta(hours=24)
 
 
@@ -44,9 +57,24 @@ class ControlPlaneSettings(PlaneSettings):
     overlay: Path | None = None
 
 
+class WebhookCertificate(StrEnum):
+    """Who makes the webhook's certificate and tells the API server to trust it."""
+
+    WEFT = "weft"
+    CERT_MANAGER = "cert-manager"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubernetesSettings(PlaneSettings):
-    """In a cluster: objects from its API server, reached as `client` says."""
+    """In a cluster: objects from its API server, reached as `client` says.
+
+    `namespace` is where the control plane lives. `instance` is this replica's name, of which there must be no other.
+    """
 
     client: ClientSettings = field(default_factory=ClientSettings)
-    ca_folder: Path
+    namespace: str = "weft-system"
+    instance: str
+    webhook_certificate: WebhookCertificate = WebhookCertificate.WEFT
+    webhook_service: str = "weft-webhook"
+    webhook_configurations: tuple[str, ...] = ("weft-webhook",)
+    definitions: tuple[str, ...] = DEFINITIONS

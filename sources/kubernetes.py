@@ -64,6 +64,10 @@ class KubernetesSource:
         problems = (problem for ref in sorted(self._problems) for problem in self._problems[ref])
         return Resources(dict(self._objects), tuple(problems), frozenset(self._unread))
 
+    def get(self, ref: Ref) -> Anything | None:
+        """One object as it is known now, perhaps before the store has it."""
+        return self._objects.get(ref)
+
     async def run(self, store: Store) -> None:
         """Keep the store at what the API server says, until cancelled."""
         async with asyncio.TaskGroup() as tasks:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+import secrets
 import signal
+import socket
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +20,15 @@ from controlplane import logs
 from controlplane.app import control_plane
 from controlplane.cli import options
 from controlplane.cli.output import fail
-from controlplane.settings import ControlPlaneSettings, KubernetesSettings, PlaneSettings
+from controlplane.settings import ControlPlaneSettings, KubernetesSettings, PlaneSettings, WebhookCertificate
 from kube.settings import ClientSettings, ConfigurationError
 from mesh.settings import Access, Egress, MeshSettings, Mtls
 from proxy import ports
 
 DEFAULT_CA_FOLDER = Path("weft-ca")
+DEFAULT_NAMESPACE = "weft-system"
+DRAIN = timedelta(seconds=3)
+"""In a cluster: longer than kube-proxy takes to lead newcomers to another replica, mostly."""
 
 
 def run(
@@ -45,6 +52,9 @@ def run(
     access: options.AccessMode = Access.ENFORCED,
     mtls: options.MtlsMode = Mtls.STRICT,
     egress: options.EgressMode = Egress.ALLOWED,
+    webhook_certificate: Annotated[
+        WebhookCertificate, typer.Option(help="Who makes the webhook's certificate and sets the caBundles.")
+    ] = WebhookCertificate.WEFT,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Run the control plane alone: objects from PATHS or an API server, kept up to date as they change."""
@@ -57,7 +67,11 @@ def run(
     )  # fmt: skip
     if kubernetes:
         serving = _serve_cluster(
-            KubernetesSettings(**_fields(common), client=ClientSettings(kubeconfig, context), ca_folder=ca_folder)
+            KubernetesSettings(
+                **_in_cluster(common),
+                client=ClientSettings(kubeconfig, context),
+                webhook_certificate=webhook_certificate,
+            )
         )
     else:
         serving = serve(
@@ -82,7 +96,8 @@ async def _serve_cluster(settings: KubernetesSettings) -> None:
 
     client = await Client.open(settings.client)
     try:
-        await kubernetes.control_plane(settings, client).run(_until_signal())
+        plane = await kubernetes.control_plane(settings, client)
+        await plane.run(_until_signal())
     finally:
         await client.close()
 
@@ -93,6 +108,20 @@ def _until_signal() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
+
+
+def _in_cluster(settings: PlaneSettings) -> dict[str, Any]:
+    """What the pod says of itself; its name is made unique, for a new process in it is another replica."""
+    namespace = os.environ.get("POD_NAMESPACE") or DEFAULT_NAMESPACE
+    name = os.environ.get("POD_NAME") or socket.gethostname()
+    service = f"weft.{namespace}.svc"
+    return {
+        **_fields(settings),
+        "namespace": namespace,
+        "instance": f"{name}_{secrets.token_hex(4)}",
+        "drain": DRAIN,
+        "server_names": (service, f"{service}.cluster.local", "localhost"),
+    }
 
 
 def _fields(settings: PlaneSettings) -> dict[str, Any]:
