@@ -1,4 +1,6 @@
-"""The API server without its sockets: a request in, a reply out. Rule: authentication, authorization, then the resource.
+"""The API server without its sockets: a request in, a reply out.
+
+Rule: authentication, authorization, then the resource.
 
 Source: Kubernetes page "Controlling Access to the Kubernetes API".
 """
@@ -92,6 +94,7 @@ class Api:
             return await self._handle(request)
         except errors.StatusError as error:
             reply = Reply.json(error.status(), error.code)
+            reply.headers += _warnings(error.warnings)
             if error.code == 429 or error.details.get("retryAfterSeconds"):
                 reply.headers.append(("Retry-After", str(error.details.get("retryAfterSeconds", 1))))
             return reply
@@ -135,9 +138,13 @@ class Api:
         name = target.name
         call = Call(request, user, verb, kind, namespace, name, target.subresource)
         answer = self.reviews.answer(call) or self._answer(call)
-        reply = await answer(call)
+        try:
+            reply = await answer(call)
+        except errors.StatusError as error:
+            error.warnings = call.warnings
+            raise
         if isinstance(reply, Reply):
-            reply.headers += [("Warning", f'299 - "{_quoted(text)}"') for text in call.warnings]
+            reply.headers += _warnings(call.warnings)
         return reply
 
     def _answer(self, call: Call) -> Callable[[Call], Awaitable[Reply | Stream]]:
@@ -148,7 +155,7 @@ class Api:
             raise errors.method_not_allowed()
         answers: dict[str, Callable[[Call], Awaitable[Reply | Stream]]] = {
             "get": self.reads.get,
-            "list": self.reads.list,
+            "list": self.reads.list_all,
             "watch": self.reads.watch,
             "create": self.writes.create,
             "update": self.writes.update,
@@ -157,6 +164,10 @@ class Api:
             "deletecollection": self.writes.deletion.delete_all,
         }
         return answers[call.verb]
+
+
+def _warnings(texts: list[str]) -> list[tuple[str, str]]:
+    return [("Warning", f'299 - "{_quoted(text)}"') for text in texts]
 
 
 def _quoted(text: str) -> str:

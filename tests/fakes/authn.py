@@ -31,7 +31,7 @@ LEEWAY = 60  # seconds an object may have been deleted for
 EXTRA = "authentication.kubernetes.io/"
 
 
-class BadToken(Exception):
+class BadTokenError(Exception):
     """A token that proves nothing; the text says why."""
 
 
@@ -61,18 +61,18 @@ class Authenticator:
             return ANONYMOUS
         try:
             return self.of_token(token.strip(), self.audiences)[0]
-        except BadToken:
+        except BadTokenError:
             raise errors.unauthorized() from None
 
     def of_token(self, token: str, audiences: Sequence[str]) -> tuple[User, list[str]]:
-        """Whose token it is, and for which of the audiences; raises BadToken."""
+        """Whose token it is, and for which of the audiences; raises BadTokenError."""
         if found := self._tokens.get(token):
             return found, list(audiences)
         claims = self._claims(token)
         meant = [each for each in claims["aud"] if each in audiences]
         if not meant:
             shown, wanted = (_quoted(each) for each in (claims["aud"], audiences))
-            raise BadToken(f"token audiences {shown} is invalid for the target audiences {wanted}")
+            raise BadTokenError(f"token audiences {shown} is invalid for the target audiences {wanted}")
         return self._checked(claims), meant
 
     def _claims(self, token: str) -> Any:
@@ -83,14 +83,14 @@ class Authenticator:
             )
             return msgspec.json.decode(_unpacked(body))
         except (ValueError, InvalidSignature, binascii.Error, msgspec.DecodeError):
-            raise BadToken("invalid bearer token") from None
+            raise BadTokenError("invalid bearer token") from None
 
     def _checked(self, claims: Any) -> User:
         now = self._api.clock()
         if now > claims["exp"] + LEEWAY:  # go-jose's default leeway
-            raise BadToken("service account token has expired")
+            raise BadTokenError("service account token has expired")
         if now < claims["nbf"] - LEEWAY:
-            raise BadToken("service account token is not valid yet")
+            raise BadTokenError("service account token is not valid yet")
         held = claims["kubernetes.io"]
         namespace, account = held["namespace"], held["serviceaccount"]
         self._bound("serviceaccounts", "service account", namespace, account)
@@ -109,16 +109,16 @@ class Authenticator:
         found = self._api.store.get(("", plural), (namespace, ref["name"]))
         if found is None:
             gone = plural == "serviceaccounts"
-            raise BadToken(
+            raise BadTokenError(
                 f'serviceaccounts "{ref["name"]}" not found' if gone else "service account token has been invalidated"
             )
         uid = found.object["metadata"]["uid"]
         if uid != ref["uid"]:
             claim = "claim" if plural == "serviceaccounts" else f"service account {said} ref claim"
-            raise BadToken(f"{said} UID ({uid}) does not match {claim} ({ref['uid']})")
+            raise BadTokenError(f"{said} UID ({uid}) does not match {claim} ({ref['uid']})")
         deleted = found.object["metadata"].get("deletionTimestamp")
         if deleted and self._api.seconds(deleted) < self._api.clock() - LEEWAY:
-            raise BadToken("service account token has been invalidated")
+            raise BadTokenError("service account token has been invalidated")
 
     def mint(
         self, account: Object, audiences: Sequence[str], seconds: int, bound: Mapping[str, Object]

@@ -62,8 +62,8 @@ def furnish(api: Api) -> None:
     create = api.system.create
     for name in NAMESPACES:
         labels = {"kubernetes.io/metadata.name": name}
-        body = {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
-        create("Namespace", {"name": name, "labels": labels}, **body)
+        metadata = {"name": name, "labels": labels}
+        create("Namespace", metadata, spec={"finalizers": ["kubernetes"]}, status={"phase": "Active"})
     for name, rules in ROLES.items():
         create(
             "ClusterRole", {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}, RBAC, rules=rules

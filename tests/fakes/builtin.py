@@ -1,4 +1,6 @@
-"""Defaults of built-in kinds, and what the server sets in them. Rule: a default is filled only where the writer said nothing.
+"""Defaults of built-in kinds, and what the server sets in them.
+
+Rule: a default is filled only where the writer said nothing.
 
 Source: kubernetes/pkg/apis/*/v1/defaults.go and the PrepareForCreate functions of pkg/registry.
 """
@@ -92,8 +94,7 @@ def _volume(each: Object) -> None:
     for item in each.get("downwardAPI", {}).get("items", []):
         if "fieldRef" in item:
             _fill(item["fieldRef"], apiVersion="v1")
-    if "hostPath" in each:
-        _fill(each["hostPath"], type="")
+    _fill(each.get("hostPath", {}), type="")
     for source in each.get("projected", {}).get("sources", []):
         if "serviceAccountToken" in source:
             _fill(source["serviceAccountToken"], expirationSeconds=3600)
@@ -278,7 +279,7 @@ def quality(pod: Object) -> str:
 def _with_address(api: Api, service: Object) -> Object:
     """A Service with an address of the service network, where it wants one."""
     spec = copied(service["spec"])
-    status = {"loadBalancer": {}}
+    status: Object = {"loadBalancer": {}}
     if spec["type"] == "ExternalName":
         return {**service, "spec": spec, "status": status}
     address = spec.get("clusterIP") or (spec.get("clusterIPs") or [""])[0] or api.addresses.next(api)

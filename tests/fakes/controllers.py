@@ -1,4 +1,4 @@
-"""The controllers that tests of whole applications need. Rule: they act by the store, after the write that caused it."""
+"""The controllers that tests of whole applications need. Rule: they act after the write that caused it."""
 
 from __future__ import annotations
 

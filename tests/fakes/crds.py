@@ -1,6 +1,6 @@
-"""CustomResourceDefinitions: established at once, served by Kinds, and removed with all their objects. Rule: Kinds follows the store.
+"""CustomResourceDefinitions: established at once, removed with their objects. Rule: Kinds follows the store.
 
-Source: Kubernetes page "Extend the Kubernetes API with CustomResourceDefinitions"; apiextensions-apiserver (establish, finalizer, naming).
+Source: Kubernetes page "CustomResourceDefinitions"; apiextensions-apiserver (establish, finalizer, naming).
 """
 
 from __future__ import annotations

@@ -1,23 +1,24 @@
 """Deletion: grace, finalizers, propagation. Rule: an object leaves the store only when nobody holds it any more.
 
-Source: k8s.io/apiserver/pkg/registry/rest/delete.go, registry/store.go; Kubernetes pages "Garbage Collection" and "Finalizers".
+Source: k8s.io/apiserver/pkg/registry/rest/delete.go, registry/store.go; Kubernetes page "Garbage Collection".
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.fakes import crds, errors, reads
-from tests.fakes.kinds import Kind, storage_key
+from tests.fakes.kinds import Kind, storage_key, words
 from tests.fakes.requests import Call, Reply, decoded
-from tests.fakes.storage import Object, Stale, Stored, copied
+from tests.fakes.storage import Object, StaleError, Stored, copied
 
 if TYPE_CHECKING:
     from tests.fakes.api import Api
     from tests.fakes.writes import Writer
 
-RETURNED = frozenset(["namespaces", "pods", "services", "serviceaccounts", "resourcequotas", "persistentvolumeclaims"])
+RETURNED = words("namespaces pods services serviceaccounts resourcequotas persistentvolumeclaims")
+RECREATED = "The object might have been deleted and then recreated"
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 
 
@@ -35,12 +36,12 @@ def is_over(kind: Kind, thing: Object) -> bool:
 
 def delete_options(call: Call) -> Object:
     """DeleteOptions from the body and the query."""
-    options: Any = {}
+    options: Object = {}
     if call.request.body.strip():
-        options = decoded(call.request.body, call.request.headers.get("content-type", "application/json"))
-        if not isinstance(options, dict):
+        body = decoded(call.request.body, call.request.headers.get("content-type", "application/json"))
+        if not isinstance(body, dict):
             raise errors.bad_request("json: cannot unmarshal into Go value of type v1.DeleteOptions")
-    options = dict(options)
+        options = {**body}
     if grace := call.query.get("gracePeriodSeconds"):
         options["gracePeriodSeconds"] = int(grace)
     if policy := call.query.get("propagationPolicy"):
@@ -63,7 +64,7 @@ class Deleter:
                 raise errors.not_found(call.kind.group, call.kind.plural, call.name)
             try:
                 return await self._delete_once(call, read, options)
-            except Stale:
+            except StaleError:
                 continue
         raise errors.conflict(call.kind.group, call.kind.plural, call.name)
 
@@ -132,8 +133,8 @@ def _check_preconditions(call: Call, thing: Object, wanted: Object) -> None:
     metadata = thing["metadata"]
     for field, name, said in (("uid", "uid", "UID"), ("resourceVersion", "resourceVersion", "ResourceVersion")):
         if wanted.get(field) and wanted[field] != metadata[name]:
-            object_meta = f"the {said} in the precondition ({wanted[field]}) does not match the {said} in record ({metadata[name]})"
-            why = f"{object_meta}. The object might have been deleted and then recreated"
+            differs = f"the {said} in the precondition ({wanted[field]}) does not match"
+            why = f"{differs} the {said} in record ({metadata[name]}). {RECREATED}"
             raise errors.conflict(call.kind.group, call.kind.plural, call.name, why)
 
 

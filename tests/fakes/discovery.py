@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from tests.fakes import openapi
 from tests.fakes.kinds import Kind
 from tests.fakes.requests import Reply, Request
 
@@ -33,23 +34,33 @@ class Discovery:
 
     def answer(self, request: Request) -> Reply | None:
         """The answer to a discovery path; None for another path."""
-        steps = request.path.strip("/").split("/")
+        if documented := openapi.answer(self._api, request.path):
+            return documented
         accept = request.headers.get("accept", "")
-        match steps:
+        match request.path.strip("/").split("/"):
             case ["version"]:
                 return Reply.json(version(self._api.version))
-            case ["api" | "apis"] if "as=APIGroupDiscoveryList" in accept and "v=v2" in accept:
-                return self._aggregated(accept, core=steps[0] == "api")
-            case ["api"]:
-                return Reply.json({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
-            case ["api", "v1"]:
-                return self._resources("", "v1")
-            case ["apis"]:
+            case ["api" | "apis" as root] if "as=APIGroupDiscoveryList" in accept and "v=v2" in accept:
+                return self._aggregated(core=root == "api")
+            case ["api", *below]:
+                return self._core(below)
+            case ["apis", *below]:
+                return self._named(below)
+        return None
+
+    def _core(self, below: list[str]) -> Reply | None:
+        if not below:
+            return Reply.json({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
+        return self._resources("", below[0]) if len(below) == 1 else None
+
+    def _named(self, below: list[str]) -> Reply | None:
+        match below:
+            case []:
                 groups = [self._group(name) for name in self._groups() if name]
                 return Reply.json({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
-            case ["apis", group] if group in self._groups():
+            case [group] if group in self._groups():
                 return Reply.json({"kind": "APIGroup", "apiVersion": "v1", **self._group(group)})
-            case ["apis", group, name]:
+            case [group, name]:
                 return self._resources(group, name)
         return None
 
@@ -76,7 +87,7 @@ class Discovery:
         head = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version}
         return Reply.json({**head, "resources": resources})
 
-    def _aggregated(self, accept: str, *, core: bool) -> Reply:
+    def _aggregated(self, *, core: bool) -> Reply:
         items = []
         for group in self._groups():
             if core is bool(group):

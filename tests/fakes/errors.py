@@ -1,4 +1,4 @@
-"""Failures as the API server words them: every one is a metav1.Status. Rule: texts are those of apimachinery's errors package.
+"""Failures as the API server words them. Rule: every one is a metav1.Status, in the words of apimachinery.
 
 Source: Kubernetes API conventions ("Response Status Kind"), k8s.io/apimachinery/pkg/api/errors.
 """
@@ -32,6 +32,7 @@ class StatusError(Exception):
         self.message = message
         self.details = dict(details or {})
         self.list_meta: dict[str, Any] = {}
+        self.warnings: list[str] = []
 
     def status(self) -> dict[str, Any]:
         """The metav1.Status document."""

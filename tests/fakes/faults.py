@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tests.fakes.requests import Reply, Request
 
 
-class Cut(Exception):
+class CutError(Exception):
     """The connection ends here, in the middle of a line."""
 
     def __init__(self, half: bytes) -> None:
@@ -51,11 +51,11 @@ class Faults:
         return None
 
     async def on_lines(self, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """A watch's lines, as they go out; raises Cut."""
+        """A watch's lines, as they go out; raises CutError."""
         async for line in lines:
             if self.cut_lines > 0:
                 self.cut_lines -= 1
-                raise Cut(line[: len(line) // 2])
+                raise CutError(line[: len(line) // 2])
             yield line
             if self.duplicate_lines > 0:
                 self.duplicate_lines -= 1

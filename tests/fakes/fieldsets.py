@@ -1,4 +1,4 @@
-"""Sets of field paths, as managedFields keeps them. Rule: a path is a tuple of `f:`, `k:` and `v:` steps, as in fieldsV1.
+"""Sets of field paths, as managedFields keeps them. Rule: a path is a tuple of steps as in fieldsV1.
 
 Source: FieldsV1 in Kubernetes' API reference; sigs.k8s.io/structured-merge-diff/fieldpath.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from tests.fakes import lists
-from tests.fakes.kinds import Kind
+from tests.fakes.kinds import Kind, words
 from tests.fakes.storage import Object, copied
 
 Path = tuple[str, ...]
@@ -22,7 +22,7 @@ UNOWNED = frozenset(
     {("f:apiVersion",), ("f:kind",), ("f:metadata",)}
     | {
         ("f:metadata", f"f:{name}")
-        for name in ["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"]
+        for name in words("name namespace creationTimestamp selfLink uid generation managedFields resourceVersion")
     }
 )
 ABSENT = object()
@@ -115,10 +115,13 @@ def _index(thing: list[Any], mark: str, text: str) -> int | None:
     for at, each in enumerate(thing):
         if mark == "v:" and each == wanted:
             return at
-        if mark == "k:" and isinstance(each, dict):
-            if all(each.get(key, lists.DEFAULTS.get(key)) == found for key, found in wanted.items()):
-                return at
+        if mark == "k:" and isinstance(each, dict) and _has_keys(each, wanted):
+            return at
     return None
+
+
+def _has_keys(each: Object, wanted: Object) -> bool:
+    return all(each.get(key, lists.DEFAULTS.get(key)) == found for key, found in wanted.items())
 
 
 def merged(kind: Kind, old: Object, wanted: Object) -> Object:

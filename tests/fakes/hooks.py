@@ -1,4 +1,4 @@
-"""Where schemas, admission webhooks and conversion join the server. Rule: the core calls these and knows nothing else of them."""
+"""Where schemas, admission webhooks and conversion join the server. Rule: the core knows nothing else of them."""
 
 from __future__ import annotations
 
@@ -65,30 +65,3 @@ class Conversion(Protocol):
 
     async def convert(self, kind: Kind, objects: Sequence[Object], api_version: str) -> list[Object]:
         """`objects` in `api_version`, in order; raises errors.StatusError."""
-
-
-class NoSchemas:
-    """Keeps and accepts everything."""
-
-    def settle(self, kind: Kind, thing: Object) -> tuple[Object, list[str]]:
-        return thing, []
-
-    def problems(self, kind: Kind, thing: Object, old: Object | None) -> Sequence[Cause]:
-        return []
-
-
-class NoAdmission:
-    """Admits everything."""
-
-    async def mutate(self, attempt: Attempt) -> None:
-        return
-
-    async def validate(self, attempt: Attempt) -> None:
-        return
-
-
-class NoConversion:
-    """Strategy None: only apiVersion changes."""
-
-    async def convert(self, kind: Kind, objects: Sequence[Object], api_version: str) -> list[Object]:
-        return [{**each, "apiVersion": api_version} for each in objects]

@@ -1,4 +1,4 @@
-"""The kinds the fake serves: built-in ones from one table, custom ones from CRDs. Rule: routing and discovery read only this.
+"""The kinds the fake serves: built-in ones of a table and those of CRDs. Rule: routing and discovery read only this.
 
 Source: Kubernetes' API reference; `kubectl api-resources -o wide` of a real API server.
 """
@@ -10,6 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Key = tuple[str, str]  # (group, plural): where objects of all versions of a kind are stored
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text: a set that can be read."""
+    return frozenset(text.split())
+
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -68,8 +74,9 @@ def _built_in(group: str, version: str, lines: str) -> Iterator[Kind]:
         )
 
 
-SHOWN_BY_GET_ALL = frozenset(
-    ["pods", "services", "replicationcontrollers", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "cronjobs", "horizontalpodautoscalers"]
+SHOWN_BY_GET_ALL = words(
+    "pods services replicationcontrollers deployments replicasets statefulsets daemonsets jobs "
+    "cronjobs horizontalpodautoscalers"
 )
 
 TABLE: tuple[tuple[str, str, str], ...] = (

@@ -1,7 +1,8 @@
-"""How lists of built-in kinds merge: by which keys, as sets, or whole. Rule: what is not in the table is replaced whole.
+"""How lists of built-in kinds merge: by keys, as sets, or whole. Rule: what is not in the table is replaced whole.
 
-Source: the `patchMergeKey`, `listType` and `listMapKey` marks of Kubernetes' API reference. A path begins with the Kind and has no
-indices; the table is keyed by the last two names, which tell these lists apart wherever a pod template stands.
+Source: the `patchMergeKey`, `listType` and `listMapKey` marks of Kubernetes' API reference. A path begins with the
+Kind and has no indices; the table is keyed by the last two names, which tell these lists apart
+wherever a pod template stands.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Get, list and watch. Rule: what a list says at a resourceVersion and what a watch says from it fit together.
 
-Source: Kubernetes API concepts ("Efficient detection of changes", "Retrieving large results sets in chunks", "Streaming lists").
+Source: Kubernetes API concepts (changes, chunks, streaming lists).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from tests.fakes import errors, events, selectors, tables
 from tests.fakes.errors import Cause, StatusError
 from tests.fakes.kinds import Kind, storage_key
 from tests.fakes.requests import Call, Reply, Stream, is_true
-from tests.fakes.storage import Event, Feed, Object, Stored, TooOld
+from tests.fakes.storage import Event, Feed, Object, Stored, TooOldError
 
 if TYPE_CHECKING:
     from tests.fakes.api import Api
@@ -88,13 +88,13 @@ class Reader:
         (body,) = await self.encoded(call.kind, [stored])
         return tables.shown(call, [body], None) or Reply(200, body)
 
-    async def list(self, call: Call) -> Reply:
+    async def list_all(self, call: Call) -> Reply:
         _check_list_options(call)
         chosen, key = selection(call), storage_key(call.kind)
         version, start = self._list_version(call)
         try:
             found = self._api.store.at(key, version, call.namespace)
-        except TooOld:
+        except TooOldError:
             raise self._too_old(call, start) from None
         matching = [each for each in found if chosen.holds(each) and _order(each) > start]
         limit = int(call.query.get("limit") or 0)
@@ -156,12 +156,12 @@ class Reader:
         self._api.store.feeds.setdefault(key, set()).add(feed)
         return Stream(self._watched(call, chosen, feed))
 
-    async def _watched(self, call: Call, chosen: Selection, feed: Feed) -> AsyncIterator[bytes]:
+    async def _watched(self, call: Call, chosen: Selection, feed: Feed) -> AsyncGenerator[bytes]:
         store, key = self._api.store, storage_key(call.kind)
         try:
             try:
                 start = self._start(call, chosen, feed)
-            except TooOld as old:
+            except TooOldError as old:
                 said = f"too old resource version: {call.query['resourceVersion']} ({old.oldest})"
                 yield _line("ERROR", msgspec.json.encode(errors.expired(said).status()))
                 return

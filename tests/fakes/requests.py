@@ -5,7 +5,7 @@ Source: k8s.io/apiserver/pkg/endpoints/request (RequestInfo).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,7 @@ class Reply:
 class Stream:
     """An answer that is sent line by line."""
 
-    lines: AsyncIterator[bytes]
+    lines: AsyncGenerator[bytes]
     content_type: str = "application/json"
 
 

@@ -1,6 +1,6 @@
-"""Requests that answer a question instead of storing something: reviews, tokens, bindings, scale. Rule: the store changes only by Writer.
+"""Requests with an answer of their own: reviews, tokens, bindings, scale. Rule: each is one method, found by a table.
 
-Source: Kubernetes API reference (authentication.k8s.io/v1, authorization.k8s.io/v1, TokenRequest, Binding, Scale).
+Source: Kubernetes API reference (authentication.k8s.io/v1, authorization.k8s.io/v1, TokenRequest).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes import errors, validation
-from tests.fakes.authn import BadToken
+from tests.fakes.authn import BadTokenError
 from tests.fakes.hooks import User
 from tests.fakes.rbac import Asked
 from tests.fakes.requests import Call, Reply, decoded
@@ -70,7 +70,7 @@ class Reviews:
         audiences = asked or list(self._api.authn.audiences)
         try:
             user, meant = self._api.authn.of_token(token, audiences)
-        except BadToken as bad:
+        except BadTokenError as bad:
             said = str(bad)
             shown = said if said == "invalid bearer token" else f"[invalid bearer token, {said}]"
             body["status"] = {"user": {}, "error": shown}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.fakes.errors import bad_request
+from tests.fakes.kinds import words
 
 Object = Mapping[str, Any]
 Test = Callable[[Object], bool]
@@ -20,8 +21,9 @@ _NAME = re.compile(r"^!?\s*[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$")
 
 # What each kind can be selected by beside metadata.name and metadata.namespace.
 FIELDS: dict[str, frozenset[str]] = {
-    "pods": frozenset(
-        ["spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName"]
+    "pods": words(
+        "spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName spec.hostNetwork "
+        "status.phase status.podIP status.nominatedNodeName"
     ),
     "secrets": frozenset({"type"}),
     "namespaces": frozenset({"status.phase"}),
@@ -29,8 +31,10 @@ FIELDS: dict[str, frozenset[str]] = {
     "services": frozenset({"spec.clusterIP", "spec.type"}),
     "replicasets": frozenset({"status.replicas"}),
     "jobs": frozenset({"status.successful"}),
-    "events": frozenset(
-        ["involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type"]
+    "events": words(
+        "involvedObject.kind involvedObject.namespace involvedObject.name involvedObject.uid "
+        "involvedObject.apiVersion involvedObject.resourceVersion involvedObject.fieldPath reason "
+        "reportingComponent source type"
     ),
 }
 

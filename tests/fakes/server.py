@@ -1,4 +1,6 @@
-"""The fake API server on a socket: TLS and HTTP/1.1 on loopback, in a thread of its own. Rule: all of Api runs in that thread.
+"""The fake API server on a socket: TLS and HTTP/1.1 on loopback.
+
+Rule: all of Api runs in one thread, the server's own.
 
 `FakeApiServer.start()` for tests; what it does not do is said in tests/fakes/README.md.
 """
@@ -6,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import shutil
 import ssl
 import tempfile
@@ -21,7 +24,7 @@ from aiohttp import web
 from tests.fakes import certificates
 from tests.fakes.api import Api, Clock
 from tests.fakes.controllers import Controllers
-from tests.fakes.faults import Cut, Faults
+from tests.fakes.faults import CutError, Faults
 from tests.fakes.requests import Reply, Request, Stream
 
 T = TypeVar("T")
@@ -41,14 +44,17 @@ class FakeApiServer:
         self.api = Api(self.ca_pem.decode(), clock)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake-api-server", daemon=True)
-        self._web: web.Server[web.BaseRequest] | None = None
+        self._web: web.Server | None = None
         self._listening: asyncio.Server | None = None
         self._port = 0
         self._kubeconfigs = 0
 
     @classmethod
     def start(cls, clock: Clock = time.time, *, controllers: bool = True) -> FakeApiServer:
-        """A running server. `clock` gives seconds since the epoch; `controllers` makes Deployments and Services work."""
+        """A running server.
+
+        `clock` gives seconds since the epoch; with `controllers` Deployments get pods and Services EndpointSlices.
+        """
         server = cls(clock, controllers=controllers)
         server._thread.start()
         server.run(server._furnish())
@@ -84,12 +90,11 @@ class FakeApiServer:
         """A kubeconfig with a bearer token."""
         self._kubeconfigs += 1
         path = self._folder / f"kubeconfig-{self._kubeconfigs}"
-        authority = self._folder / "ca.crt"
-        authority.write_bytes(self.ca_pem)
+        authority = base64.b64encode(self.ca_pem).decode()
         document = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "fake", "cluster": {"server": self.url, "certificate-authority": str(authority)}}],
+            "clusters": [{"name": "fake", "cluster": {"server": self.url, "certificate-authority-data": authority}}],
             "users": [{"name": "user", "user": {"token": token}}],
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "user"}}],
             "current-context": "fake",
@@ -106,7 +111,7 @@ class FakeApiServer:
         self.run(self._listen())
 
     def restart(self) -> None:
-        """As a new process over the same storage: connections end, and old resourceVersions are too old to watch from."""
+        """As a new process over the same storage: connections end, nobody can watch from an old resourceVersion."""
         self.go_away()
         self.compact()
         self.come_back()
@@ -190,7 +195,7 @@ class FakeApiServer:
         try:
             async for line in self.faults.on_lines(reply.lines):
                 await response.write(line)
-        except Cut as cut:
+        except CutError as cut:
             await response.write(cut.half)
             if incoming.transport is not None:
                 incoming.transport.close()
@@ -198,7 +203,7 @@ class FakeApiServer:
         except ConnectionError:
             return response
         finally:
-            await reply.lines.aclose()  # type: ignore[attr-defined] - an async generator
+            await reply.lines.aclose()
         await response.write_eof()
         return response
 

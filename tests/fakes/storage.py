@@ -1,4 +1,4 @@
-"""Where objects live: one resourceVersion for all, and a bounded history that watches and paged lists read. Rule: a stored object never changes.
+"""Where objects live, and a bounded history for watches and pages. Rule: a stored object never changes.
 
 Source: Kubernetes API concepts ("Resource versions", "Efficient detection of changes").
 """
@@ -45,7 +45,7 @@ TYPE = ("kind", "apiVersion")
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """One write: `before` is None for ADDED; for DELETED `after` is the last state with the deletion's resourceVersion."""
+    """One write: `before` is None for ADDED; for DELETED `after` has the deletion's resourceVersion."""
 
     type: str
     after: Stored
@@ -79,7 +79,7 @@ class Feed:
         self.woken.set()
 
 
-class TooOld(Exception):
+class TooOldError(Exception):
     """History no longer reaches back to the wanted resourceVersion."""
 
     def __init__(self, oldest: int) -> None:
@@ -87,7 +87,7 @@ class TooOld(Exception):
         self.oldest = oldest
 
 
-class Stale(Exception):
+class StaleError(Exception):
     """The stored object is not the one the writer read."""
 
 
@@ -122,13 +122,13 @@ class Store:
         return max(self._floor, self._oldest.get(key, 0))
 
     def since(self, key: Key, version: int) -> list[Event]:
-        """The events after `version`; raises TooOld."""
+        """The events after `version`; raises TooOldError."""
         if version < self.oldest(key):
-            raise TooOld(self.oldest(key))
+            raise TooOldError(self.oldest(key))
         return [event for event in self._history.get(key, ()) if event.version > version]
 
     def at(self, key: Key, version: int, namespace: str = "") -> list[Stored]:
-        """Every object as it was at `version`; raises TooOld."""
+        """Every object as it was at `version`; raises TooOldError."""
         found = dict(self._objects.get(key, {}))
         for event in reversed(self.since(key, version)):
             place = place_of(event.after.object)
@@ -143,15 +143,15 @@ class Store:
         return self._write(key, "ADDED", wanted, None)
 
     def replace(self, key: Key, wanted: Object, read: Stored) -> Stored:
-        """Store the next state of what was `read`; raises Stale when someone else wrote meanwhile."""
+        """Store the next state of what was `read`; raises StaleError when someone else wrote meanwhile."""
         if self.get(key, place_of(wanted)) is not read:
-            raise Stale
+            raise StaleError
         return self._write(key, "MODIFIED", wanted, read)
 
     def delete(self, key: Key, read: Stored) -> Stored:
-        """Remove what was `read`; raises Stale."""
+        """Remove what was `read`; raises StaleError."""
         if self.get(key, place_of(read.object)) is not read:
-            raise Stale
+            raise StaleError
         return self._write(key, "DELETED", read.object, read)
 
     def _write(self, key: Key, kind: str, wanted: Object, before: Stored | None) -> Stored:

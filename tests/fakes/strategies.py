@@ -1,4 +1,4 @@
-"""What a kind's registry adds to a write: decoding, status apart from spec, generations. Rule: webhooks and schemas come in by hooks only.
+"""What a kind's registry adds to a write: decoding, status apart from spec, generations. Rule: no sockets here.
 
 Source: the strategy.go files below kubernetes/pkg/registry.
 """
@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING
 from tests.fakes import builtin, errors, plugins, typed, validation
 from tests.fakes.errors import Cause
 from tests.fakes.hooks import Attempt
-from tests.fakes.kinds import Kind
+from tests.fakes.kinds import Kind, words
 from tests.fakes.requests import Call
 from tests.fakes.storage import Object
 
 if TYPE_CHECKING:
     from tests.fakes.api import Api
 
-GENERATIONS = frozenset(
-    ["deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "pods", "poddisruptionbudgets", "ingresses", "networkpolicies", "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "customresourcedefinitions", "priorityclasses", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "ingressclasses", "endpointslices", "cronjobs"]
+GENERATIONS = words(
+    "deployments replicasets statefulsets daemonsets jobs pods poddisruptionbudgets ingresses "
+    "networkpolicies mutatingwebhookconfigurations validatingwebhookconfigurations "
+    "customresourcedefinitions priorityclasses validatingadmissionpolicies "
+    "validatingadmissionpolicybindings ingressclasses endpointslices cronjobs"
 )
-NEED_VERSION = frozenset(
-    ["leases", "poddisruptionbudgets", "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "customresourcedefinitions", "apiservices"]
+NEED_VERSION = words(
+    "leases poddisruptionbudgets mutatingwebhookconfigurations validatingwebhookconfigurations "
+    "customresourcedefinitions apiservices"
 )
 
 

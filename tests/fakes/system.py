@@ -1,4 +1,4 @@
-"""What a cluster does by itself: namespaces with their defaults, and garbage collection. Rule: it acts after the write that caused it.
+"""What a cluster does by itself: namespaces with their defaults, and garbage collection. Rule: it acts after the write.
 
 Source: Kubernetes pages "Namespaces", "Garbage Collection"; kube-controller-manager's namespace, serviceaccount,
 root-ca-cert-publisher and garbagecollector controllers.

@@ -1,4 +1,4 @@
-"""Answers in the shape kubectl asks for: metadata only, or a table. Rule: without such an Accept header nothing changes.
+"""Answers as kubectl asks for them: metadata only, or a table. Rule: without such an Accept header nothing changes.
 
 Source: Kubernetes API concepts ("Receiving resources as Tables"), metav1.Table and metav1.PartialObjectMetadata.
 """
@@ -20,7 +20,7 @@ AGE = {"name": "Age", "type": "string", "format": "", "description": "Creation t
 
 
 def shown(call: Call, bodies: Sequence[bytes], list_meta: Object | None) -> Reply | None:
-    """The objects as the Accept header wants them; None when it wants plain JSON. `list_meta` is None for one object."""
+    """The objects as the Accept header wants them; None when it wants plain JSON. `list_meta` is for a list."""
     wanted = _wanted(call.request.headers.get("accept", ""))
     if wanted is None:
         return None

@@ -1,4 +1,4 @@
-"""Built-in kinds as the server's Go types decode them: unknown fields fall away, wrong types are a 400. Rule: types come from the official client.
+"""Built-in kinds decoded: unknown fields fall away, wrong types are a 400. Rule: types come from the official client.
 
 Source: the generated models of the `kubernetes` package (openapi_types, attribute_map).
 """
@@ -73,14 +73,14 @@ class _Decoder:
                 self._unknown.append(where)
             elif value is not None:
                 decoded_value = self.value(value, fields[name], where)
-                if decoded_value not in ([],) or name in KEPT_EMPTY:
+                if decoded_value != [] or name in KEPT_EMPTY:
                     found[name] = decoded_value
                 if decoded_value == {} and fields[name].startswith("dict("):
                     del found[name]
         return found
 
     def value(self, value: Any, kind: str, path: str) -> Any:
-        if kind in {"object"} or value is None:
+        if kind == "object" or value is None:
             return value
         if found := _MAP.match(kind):
             if not isinstance(value, dict):

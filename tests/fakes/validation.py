@@ -73,8 +73,8 @@ def _no_new_finalizers(found: Object, old: Object | None) -> Iterator[Cause]:
     new = set(found.get("finalizers") or []) - set(old["metadata"].get("finalizers") or [])
     if new:
         listed = ", ".join(f'"{each}"' for each in sorted(new))
-        said = f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{listed}}}"
-        yield Cause("metadata.finalizers", said, "FieldValueForbidden")
+        said = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers"
+        yield Cause("metadata.finalizers", f"{said} []string{{{listed}}}", "FieldValueForbidden")
 
 
 def built_in(kind: Kind, thing: Object, old: Object | None) -> Iterator[Cause]:

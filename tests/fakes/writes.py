@@ -14,7 +14,7 @@ from tests.fakes import deletion, errors, events, ownership, patches, strategies
 from tests.fakes.hooks import Attempt
 from tests.fakes.kinds import Kind, storage_key
 from tests.fakes.requests import Call, Reply, decoded
-from tests.fakes.storage import Object, Place, Stale, Stored, copied, place_of
+from tests.fakes.storage import Object, Place, StaleError, Stored, copied, place_of
 
 if TYPE_CHECKING:
     from tests.fakes.api import Api
@@ -107,13 +107,13 @@ class Writer:
     async def patch(self, call: Call) -> Reply:
         media = call.request.headers.get("content-type", "").partition(";")[0].strip()
         if media.startswith("application/apply-patch"):
-            return await self._apply(call, media)
+            return await self._apply(call)
         document = decoded(call.request.body, "application/json")
         make = patches.patcher(call.kind, media, document)
-        stored = await self.changed(call, make, "PatchOptions")
+        stored = await self.changed(call, make, "UpdateOptions")
         return await self._shown(call, stored)
 
-    async def _apply(self, call: Call, media: str) -> Reply:
+    async def _apply(self, call: Call) -> Reply:
         """Server-side apply: creates what does not exist."""
         wanted = decoded(call.request.body, "application/apply-patch+yaml")
         ownership.check_applied(call, wanted)
@@ -125,7 +125,7 @@ class Writer:
                 raise errors.conflict(call.kind.group, call.kind.plural, call.name, "the object doesn't exist")
             wanted["metadata"].setdefault("namespace", call.namespace)
             return await self._shown(call, await self.created(call, self._named(call, wanted)), 201)
-        stored = await self.changed(call, lambda old: ownership.applied(call, old, wanted), "PatchOptions")
+        stored = await self.changed(call, lambda old: ownership.applied(call, old, wanted), "UpdateOptions")
         return await self._shown(call, stored)
 
     async def changed(self, call: Call, make: Change, options: str) -> Stored:
@@ -137,7 +137,7 @@ class Writer:
                 raise errors.not_found(call.kind.group, call.kind.plural, call.name)
             try:
                 return await self._change_once(call, read, make, options)
-            except Stale:
+            except StaleError:
                 continue
         raise errors.conflict(call.kind.group, call.kind.plural, call.name)
 
@@ -147,7 +147,7 @@ class Writer:
         new = make(copied(old))
         new = self._named(call, new)
         self._same_object(call, old, new)
-        new = self._settled(call, new, old)
+        new = self._settled(call, new)
         new = strategies.separated(api, call, new, old)
         new = ownership.tracked(api, call, old, new)
         attempt = self._attempt(call, "UPDATE", new, old, options)
@@ -210,6 +210,9 @@ class Writer:
             )
             raise errors.bad_request(text)
         if name != kind.kind:
+            if kind.crd is not None:
+                why = errors.Cause("kind", f'Invalid value: "{name}": must be {kind.kind}')
+                raise errors.invalid(kind.group, kind.kind, (thing.get("metadata") or {}).get("name", ""), [why])
             text = f"{kind.kind} in version {kind.version!r} cannot be handled as a {name}"
             raise errors.bad_request(text.replace("'", '"'))
         metadata = thing.get("metadata")
@@ -228,7 +231,7 @@ class Writer:
             raise errors.bad_request(text)
         metadata["namespace"] = call.namespace
 
-    def _settled(self, call: Call, thing: Object, old: Object | None = None) -> Object:
+    def _settled(self, call: Call, thing: Object) -> Object:
         settled, unknown = strategies.settled(self._api, call.kind, thing)
         strategies.report_unknown(call, unknown)
         return settled
@@ -291,5 +294,5 @@ class Writer:
 
 KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
 CREATED_ON_UPDATE = frozenset(
-    ["leases", "endpoints", "events", "limitranges", "services", "clusterroles", "clusterrolebindings", "roles", "rolebindings"]
+    ("leases endpoints events limitranges services clusterroles clusterrolebindings roles rolebindings").split()  # noqa: SIM905 - words read better
 )
