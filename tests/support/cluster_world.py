@@ -149,6 +149,13 @@ async def dump(client: Client, folder: Path) -> None:
         (folder / f"{kind}.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
 
+async def when(told: Callable[[], bool]) -> None:
+    """Wait until something is true that nobody is told of, such as the state of a source."""
+    async with asyncio.timeout(PATIENCE):
+        while not told():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
 class Followed:
     """A source at work, and what it last said."""
 
