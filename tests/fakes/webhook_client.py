@@ -121,6 +121,16 @@ def _post(target: Target, bundle: str | None, review: Object, seconds: float) ->
         answer = connection.getresponse()
         content = answer.read()
     if answer.status != 200:
-        said = json.dumps(content.decode(errors="replace").strip())
-        raise CallError(f"an error on the server ({said}) has prevented the request from succeeding")
+        raise CallError(_refused(answer.status, content))
     return content
+
+
+def _refused(code: int, content: bytes) -> str:
+    """What a client of Kubernetes makes of an HTTP code."""
+    known = {
+        400: "the server rejected our request for an unknown reason",
+        404: "the server could not find the requested resource",
+        503: "the server is currently unable to handle the request",
+    }
+    said = json.dumps(content.decode(errors="replace").strip())
+    return known.get(code, f"an error on the server ({said}) has prevented the request from succeeding")
