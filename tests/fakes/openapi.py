@@ -1,7 +1,7 @@
 """What the server says its requests look like. Rule: as much as clients ask before they leave validation to the server.
 
-kubectl and Helm look in `/openapi/v3` whether a kind's PATCH knows `fieldValidation`; where it does, they check no schema
-of their own. Source: Kubernetes page "The Kubernetes API" (OpenAPI V3); client-go's QueryParamVerifierV3.
+kubectl and Helm look in `/openapi/v3` whether a kind's PATCH knows `fieldValidation`; where it does, they check no
+schema of their own. Source: Kubernetes page "The Kubernetes API" (OpenAPI V3); client-go's QueryParamVerifierV3.
 """
 
 from __future__ import annotations

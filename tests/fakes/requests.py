@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tests.fakes import selectors
+from tests.fakes import protobuf_bodies, selectors
 from tests.fakes.errors import StatusError, bad_request, method_not_allowed, no_such_path
 from tests.fakes.hooks import User
 from tests.fakes.kinds import Kind, Kinds
@@ -176,6 +176,8 @@ def decoded(body: bytes, content_type: str) -> Any:
         if media in {"application/yaml", "application/apply-patch+yaml"}:
             return msgspec.yaml.decode(body)
         if media == "application/vnd.kubernetes.protobuf":
+            if (document := protobuf_bodies.decoded(body)) is not None:
+                return document
             text = f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"
             raise StatusError(415, "UnsupportedMediaType", text)
         return msgspec.json.decode(body)
