@@ -1,4 +1,4 @@
-"""`python -m bench converge|sync|churn|generate|growth … --json`: one measurement, printed. See docs/performance.md."""
+"""`python -m bench converge|sync|churn|generate|growth|cluster … --json`: one measurement; see docs/performance.md."""
 
 from __future__ import annotations
 
@@ -42,6 +42,12 @@ def main() -> None:
     grow.add_argument("--services", type=int, nargs="+", default=[10, 100, 1000, 5000])
     grow.add_argument("--proxies", type=int, nargs="+", default=[10, 100, 1000, 5000])
     grow.add_argument("--still", type=int, default=100, help="how many there are of what does not grow")
+    api = commands.add_parser("cluster", help="objects from an API server: cold start, and a storm of status writes")
+    api.add_argument("--services", type=int, default=1000)
+    api.add_argument("--pods", type=int, default=10_000)
+    api.add_argument("--splits", type=int, default=1000)
+    api.add_argument("--rate", type=float, default=1000, help="status writes a second")
+    api.add_argument("--seconds", type=float, default=10)
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="one JSON document")
     options = parser.parse_args()
@@ -54,6 +60,12 @@ def _measured(options: argparse.Namespace) -> Any:
         return generate()
     if options.command == "growth":
         return measures.growth(options.services, options.proxies, options.still)
+    if options.command == "cluster":
+        from bench.cluster import cluster  # noqa: PLC0415 - the official client is slow to import
+        from bench.cluster_world import ClusterSize  # noqa: PLC0415
+
+        counted = ClusterSize(services=options.services, pods=options.pods, splits=options.splits)
+        return cluster(counted, options.rate, options.seconds)
     size = Size(
         proxies=options.proxies,
         services=options.services,

@@ -1,4 +1,5 @@
-"""The control plane under measurement, in a process of its own: `python -m bench.server FOLDER CA ACCESS`.
+"""The control plane under measurement, in a process of its own: `python -m bench.server FOLDER CA ACCESS`, or
+`python -m bench.server --kubernetes KUBECONFIG`.
 
 Rule: the parts, the event loop and the log are those of `weft run`. Commands come by stdin, one JSON answer to each
 goes by stdout: `stats` for counters and costs, `streams`, `certificate NAMESPACE ACCOUNT` to replace one leaf now.
@@ -20,7 +21,8 @@ import uvloop
 from bench.world import TRUST_DOMAIN
 from controlplane import logs
 from controlplane.app import ControlPlane, control_plane
-from controlplane.settings import ControlPlaneSettings
+from controlplane.settings import ControlPlaneSettings, KubernetesSettings
+from kube.settings import ClientSettings
 from mesh.model import Identity
 from mesh.settings import Access, MeshSettings
 
@@ -33,6 +35,8 @@ def stats(plane: ControlPlane) -> dict[str, Any]:
         "port": plane.server.port,
         "cpu_ms": (use.ru_utime + use.ru_stime) * 1000,
         "rss_mb": int(status["VmRSS"].split()[0]) / 1024,
+        "rss_most_mb": use.ru_maxrss / 1024,
+        "ready": plane.status.ready,
         "rounds": plane.status.rounds,
         "round_ms": plane.status.seconds * 1000,
         "failures": plane.status.failures,
@@ -77,7 +81,28 @@ async def serve(plane: ControlPlane) -> None:
     obeying.cancel()
 
 
+async def serve_cluster(kubeconfig: Path) -> None:
+    """The same with objects from an API server."""
+    from controlplane import kubernetes  # noqa: PLC0415 - the official client is slow to import
+    from kube.client import Client  # noqa: PLC0415
+
+    settings = KubernetesSettings(
+        client=ClientSettings(kubeconfig), instance="bench", mesh=MeshSettings(trust_domain=TRUST_DOMAIN),
+        xds_address="127.0.0.1", xds_port=0, admin_port=0,
+    )  # fmt: skip
+    client = await Client.open(settings.client)
+    try:
+        await serve(await kubernetes.control_plane(settings, client))
+    finally:
+        await client.close()
+
+
 def main() -> None:
+    if sys.argv[1] == "--kubernetes":
+        logs.configure("info")
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve_cluster(Path(sys.argv[2])))
+        return
     folder, ca_folder, access = sys.argv[1:4]
     logs.configure("info")
     settings = ControlPlaneSettings(

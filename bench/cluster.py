@@ -1,0 +1,161 @@
+"""A control plane in a cluster: how long from nothing to ready, and what a storm of status writes costs it.
+
+Rule: the API server, the control plane and this process are three processes on one machine; only the control plane's
+costs are reported. The API server is that of the tests: the fake, or real binaries (KUBEBUILDER_ASSETS).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, Final
+
+from bench.cluster_world import AT_ONCE, ClusterSize, beat, fill, paced
+from kube.client import Client, ClientSettings
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+SETTLE: Final = 3.0
+"""Seconds before and after the storm in which nothing is written."""
+LIMIT: Final = 120.0
+
+Result = dict[str, Any]
+
+
+class Plane:
+    """The control plane in a process of its own; see bench.server for what it can be asked."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.started = time.monotonic()
+        command = [sys.executable, "-P", "-m", "bench.server", "--kubernetes", str(kubeconfig)]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    async def stats(self) -> dict[str, Any]:
+        """Counters and costs so far."""
+        return await asyncio.to_thread(self._ask)
+
+    def _ask(self) -> dict[str, Any]:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write("stats\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    async def ready(self) -> tuple[float, dict[str, Any]]:
+        """Seconds from the start of the process until it serves, and what it cost."""
+        while True:
+            stats = await self.stats()
+            if stats["ready"]:
+                return time.monotonic() - self.started, stats
+            if time.monotonic() - self.started > LIMIT:
+                raise SystemExit(f"The control plane was not ready after {LIMIT:.0f} s.")
+            await asyncio.sleep(0.05)
+
+    def stop(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(20)
+
+
+def cluster(size: ClusterSize, rate: float, seconds: float) -> Result:
+    """Fill an API server, start a control plane beside it, and write statuses that change nothing it reads."""
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
+    from api_server import start_api_server  # noqa: PLC0415 - test support, which is no package
+    from real_api_server import ASSETS, assets  # noqa: PLC0415
+
+    if binaries := assets():
+        os.environ[ASSETS] = str(_without_controllers(binaries))
+    server = start_api_server()
+    try:
+        about = {"api_server": "real" if server.real else "fake"}
+        return about | asyncio.run(_measured(server.admin_kubeconfig, size, rate, seconds))
+    finally:
+        server.stop()
+
+
+async def _measured(kubeconfig: Path, size: ClusterSize, rate: float, seconds: float) -> Result:
+    from cluster_world import install  # noqa: PLC0415 - test support, which is no package
+
+    client = await Client.open(ClientSettings(kubeconfig))
+    await install(client)
+    started = time.monotonic()
+    await fill(client, size)
+    filled = time.monotonic() - started
+    plane = Plane(kubeconfig)
+    try:
+        cold, first = await plane.ready()
+        await asyncio.sleep(SETTLE)
+        idle = await plane.stats()
+        await asyncio.sleep(SETTLE)
+        before = await plane.stats()
+        written, took = await _storm(client, size, rate, seconds)
+        after = await plane.stats()
+    finally:
+        plane.stop()
+        await client.close()
+    idle_share = (before["cpu_ms"] - idle["cpu_ms"]) / SETTLE / 1000
+    spent = (after["cpu_ms"] - before["cpu_ms"]) / 1000
+    return {
+        "services": size.services,
+        "pods": size.pods,
+        "splits": size.splits,
+        "load": round(os.getloadavg()[0], 2),
+        "filled_s": round(filled, 1),
+        "cold_start_s": round(cold, 2),
+        "cold_start_cpu_s": round(first["cpu_ms"] / 1000, 2),
+        "rss_ready_mb": round(first["rss_mb"], 1),
+        "rss_after_storm_mb": round(after["rss_mb"], 1),
+        "rss_most_mb": round(after["rss_most_mb"], 1),
+        "problems": after["problems"],
+        "idle_cpu_percent": round(100 * idle_share, 1),
+        "storm_writes_per_s": round(written / took, 1),
+        "storm_cpu_percent": round(100 * spent / took, 1),
+        "storm_cpu_us_per_write": round(1e6 * (spent - idle_share * took) / written, 1),
+        "storm_rounds": after["rounds"] - before["rounds"],
+        "storm_pushes": after["pushes"] - before["pushes"],
+    }
+
+
+async def _storm(client: Client, size: ClusterSize, rate: float, seconds: float) -> tuple[int, float]:
+    """How many statuses were written, in how many seconds."""
+    queue: deque[int] = deque()
+    done = 0
+    over = asyncio.Event()
+
+    async def writer() -> None:
+        nonlocal done
+        while queue or not over.is_set():
+            if not queue:
+                await asyncio.sleep(0.002)
+                continue
+            number = queue.popleft()
+            await beat(client, number % size.pods, 1 + number)
+            done += 1
+
+    started = time.monotonic()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(AT_ONCE):
+            tasks.create_task(writer())
+        async for number in paced(rate, seconds):
+            queue.append(number)
+        queue.clear()
+        over.set()
+    return done, time.monotonic() - started
+
+
+def _without_controllers(binaries: Path) -> Path:
+    """The same binaries but for the controllers, which would be busy with pods that have no node."""
+    folder = Path(tempfile.mkdtemp(prefix="weft-bench-assets-"))
+    for name in ("etcd", "kube-apiserver"):
+        (folder / name).symlink_to(binaries / name)
+    return folder
