@@ -6,10 +6,12 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
+SUFFIXES: Final = (".yaml", ".yml", ".json")
+_PARTS: Final = attrgetter("parts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def manifest_files(paths: Sequence[Path]) -> list[Path]:
     """The files meant by these paths: files as given, of folders all manifests in them, in order, each once."""
     found: dict[Path, None] = {}
     for path in paths:
-        for file in sorted(_within(path)) if is_folder(path) else [path]:
+        for file in sorted(_within(path), key=_PARTS) if is_folder(path) else [path]:
             if signature(file):
                 found.setdefault(file)
     return list(found)
@@ -75,5 +77,5 @@ def _within(folder: Path) -> Iterator[Path]:
         seen.add((here.st_dev, here.st_ino))
         folders[:] = sorted(entry for entry in folders if not entry.startswith("."))
         for entry in files:
-            if not entry.startswith(".") and Path(entry).suffix in SUFFIXES:
+            if not entry.startswith(".") and entry.endswith(SUFFIXES):
                 yield Path(name, entry)

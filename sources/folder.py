@@ -54,6 +54,8 @@ class FolderSource:
         self._clock = clock
         self._files: dict[Path, _File] = {}
         self._own: dict[Path, _File] = {}
+        self._given: tuple[list[Manifest], list[Manifest], list[Problem]] = ([], [], [])
+        self._merged = Resources()
 
     def read(self) -> Resources:
         """Everything as it is now, without waiting for anybody to finish writing."""
@@ -91,7 +93,10 @@ class FolderSource:
         if self._overlay:
             self._own = {path: self._own_file(path) for path in manifest_files([self._overlay])}
         missing = [file_problem(str(path), why) for path in self._paths if (why := fault(path))]
-        return merged([files[path].manifest for path in files], [file.manifest for file in self._own.values()], missing)
+        given = ([file.manifest for file in files.values()], [file.manifest for file in self._own.values()], missing)
+        if given != self._given:
+            self._given, self._merged = given, merged(*given)
+        return self._merged
 
     def _file(self, path: Path, now: float, *, patient: bool) -> _File:
         """A file as it is now, or as it was while that is not certain."""

@@ -187,16 +187,17 @@ class SharedSets:
         if before is not None and before.named is named:
             return before
         # Most roles are given the very same mapping; a set keeps it alive, hence its address is nobody else's.
-        if (found := self._given.get((type_url, id(named)))) is None:
-            # Equal Resources are the same objects (the Translator's rule), so their addresses tell contents apart.
-            key = (type_url, len(named), hash(frozenset(map(id, named.values()))))
+        found = self._given.get((type_url, id(named)))
+        fresh = ResourceSet(type_url, named) if found is None else found
+        news = fresh.differing(before) if before is not None else tuple(named)
+        # Equal Resources are the same objects (the Translator's rule), so their addresses tell contents apart.
+        key = (type_url, len(named), fresh.mark(before))
+        if found is None:
             found = self._known.get(key)
         if found is not None and (found is before or found.named is named or found.named == named):
             if before is not None:
                 found.inherit(before)
             return found
-        fresh = ResourceSet(type_url, named)
-        news = fresh.differing(before) if before is not None else tuple(named)
         for name in news:
             resource = named.get(name)
             if resource is not None and (resource.name != name or resource.type_url != type_url):

@@ -35,13 +35,14 @@ NOT_NAMES: Final = frozenset({ALL, GREETING})
 class ResourceSet:
     """Resources of one type by name. Do not change `named` after handing it over."""
 
-    __slots__ = ("__weakref__", "_differing", "_plans", "_root", "_subsets", "_version", "named", "type_url")
+    __slots__ = ("__weakref__", "_differing", "_mark", "_plans", "_root", "_subsets", "_version", "named", "type_url")
 
     def __init__(self, type_url: str, named: Mapping[str, Resource], root: ResourceSet | None = None) -> None:
         self.type_url = type_url
         self.named = named
         self._root = root
         self._version = ""
+        self._mark: int | None = None
         self._subsets: WeakValueDictionary[frozenset[str], ResourceSet] | None = None
         self._differing: WeakKeyDictionary[ResourceSet, tuple[str, ...]] | None = None
         self._plans: WeakKeyDictionary[ResourceSet, dict[frozenset[str], Plan]] | None = None
@@ -112,8 +113,26 @@ class ResourceSet:
             names = self._differing[older] = self._compare(older)
         return names
 
+    def mark(self, older: ResourceSet | None = None) -> int:
+        """A number that sets of the same Resources have in common, and others hardly ever; at hand from an older set's.
+
+        It is made of the Resources' addresses, so it means something only while both sets are there.
+        """
+        if self._mark is None:
+            if older is None:
+                self._mark = sum(map(_address, self.named.values()))
+            else:
+                names = self.differing(older)
+                came = sum(_address(self.named[name]) for name in names if name in self.named)
+                went = sum(_address(older.named[name]) for name in names if name in older.named)
+                self._mark = older.mark() + came - went
+        return self._mark
+
     def _compare(self, older: ResourceSet) -> tuple[str, ...]:
-        return (*differing(older.named, self.named), *filterfalse(self.named.__contains__, older.named))
+        before, now = older.named, self.named
+        news = differing(before, now)
+        gone = len(before) + sum(name not in before for name in news) - len(now)
+        return (*news, *filterfalse(now.__contains__, before)) if gone else tuple(news)
 
     def plan(self, held: ResourceSet, asked: frozenset[str]) -> Plan:
         """What brings a client that holds `held` here, and answers what it asked for. Shared by all such clients."""
@@ -159,6 +178,11 @@ class ResourceSet:
         # What differs is sent anyway; what was asked for though it does not differ has to be asked for again.
         rest = frozenset(each.name for each in later if each.name in asked or each.name not in differing)
         return Plan(adds, plan.missing, answer=plan.answer, stage=stage, rest=rest)
+
+
+def _address(resource: Resource) -> int:
+    """Spread, since addresses in a row would cancel each other out in a sum."""
+    return hash((id(resource), None))
 
 
 @dataclass(slots=True)
