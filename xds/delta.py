@@ -12,7 +12,7 @@ from xds.dialogue import Dialogue, Sent
 from xds.interest import after_delta
 from xds.machine import Machine
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION
-from xds.resourceset import ALL, GREETING, NO_NAMES, Plan, ResourceSet
+from xds.resourceset import ALL, EVERYTHING, GREETING, NO_NAMES, Plan, ResourceSet
 from xds.wire import DeltaRequest, RequestReader, Response
 
 
@@ -54,8 +54,9 @@ class DeltaMachine(Machine[DeltaRequest]):
             # The client comes back with what another stream gave it, perhaps another replica (rules R55–R58).
             dialogue.resumed = True
             dialogue.held = interest.of(request.initial)
-            known = request.initial.named.keys()
-            asked = frozenset(GREETING if name == ALL else name for name in asked if name not in known)
+            asked = asked.difference(request.initial.named)
+            if ALL in asked:
+                asked = asked - EVERYTHING | {GREETING}
         dialogue.asked = asked
         if type_url == ENDPOINTS and self._unfollowed:
             names, self._unfollowed = self._unfollowed, NO_NAMES

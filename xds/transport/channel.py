@@ -18,16 +18,18 @@ import structlog
 from xds.transport.call import Opener, TransportSettings
 from xds.transport.connection import Connection
 from xds.transport.frames import ConnectionFault, Error
+from xds.transport.framing import Framings
 
 log = structlog.get_logger(__name__)
 
-READ: Final = 65_536
+READ: Final = 16_384
+"""What one TLS record holds at most."""
 IDLE: Final = 300.0
 """Seconds after which a connection without streams that says nothing is asked to leave."""
-READS_AT_ONCE: Final = 4
+READS_AT_ONCE: Final = 8
 """After so many reads others get their turn."""
 WRITE: Final = 131_072
-"""Bytes put together for one write; TLS makes records of 16 KB of them."""
+"""Bytes of data of one write; TLS makes records of 16 KB of them."""
 WRITES_AT_ONCE: Final = 8
 
 _NOT_NOW: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -42,6 +44,7 @@ class Channel:
         peer: str,
         settings: TransportSettings,
         opener: Opener,
+        framings: Framings,
         schedule: Callable[[Channel], None],
         closed: Callable[[Channel], None],
     ) -> None:
@@ -50,7 +53,7 @@ class Channel:
         self._fileno = sock.fileno()
         self._settings = settings
         self._closed = closed
-        self._connection = Connection(opener, peer, settings.receive_limit, lambda: schedule(self))
+        self._connection = Connection(opener, peer, settings.receive_limit, lambda: schedule(self), framings)
         self._unsent: memoryview | None = None
         self._writing = False
         self._open = True

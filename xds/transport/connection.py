@@ -36,6 +36,7 @@ from xds.transport.frames import (
     settings,
     window_update,
 )
+from xds.transport.framing import Framings
 from xds.transport.headers import Request, refusal_block, request, trailers
 from xds.transport.stream import Part, Stream
 
@@ -43,9 +44,12 @@ _CLOSED_KEPT: Final = 128
 
 
 class Connection:
-    """One client. `touched` is called when there is something to send."""
+    """One client. `touched` is called when there is something to send; `framings` are shared by all connections."""
 
-    def __init__(self, opener: Opener, peer: str, receive_limit: int, touched: Callable[[], None]) -> None:
+    def __init__(
+        self, opener: Opener, peer: str, receive_limit: int, touched: Callable[[], None], framings: Framings
+    ) -> None:
+        self.framings = framings
         self.peer = peer
         self.receive_limit = receive_limit
         self.streams: dict[int, Stream] = {}
@@ -65,7 +69,6 @@ class Connection:
         self._closed: deque[int] = deque(maxlen=_CLOSED_KEPT)
         self._window = DEFAULT_WINDOW
         self._stream_window = DEFAULT_WINDOW
-        self._frame_size = MIN_FRAME
         self._room = limits.CONNECTION_WINDOW
         self._idle_frames = 0
         self._control = bytearray(
@@ -103,7 +106,7 @@ class Connection:
             parts.append(bytes(self._control))
             self._control.clear()
         for stream in [*self._active.values()]:
-            sent = stream.emit(min(limit, self._window), self._frame_size, parts)
+            sent = stream.emit(min(limit, self._window), parts)
             limit -= sent
             self._window -= sent
             # Whoever has more goes to the end of the line; who has no room comes back when the client makes some.
@@ -304,10 +307,8 @@ class Connection:
     def _setting(self, key: int, value: int) -> None:
         if key == Setting.ENABLE_PUSH and value > 1:
             raise ConnectionFault(Error.PROTOCOL_ERROR, "enable_push is 0 or 1")
-        if key == Setting.MAX_FRAME_SIZE:
-            if not MIN_FRAME <= value <= MAX_FRAME:
-                raise ConnectionFault(Error.PROTOCOL_ERROR, "max_frame_size out of range")
-            self._frame_size = value
+        if key == Setting.MAX_FRAME_SIZE and not MIN_FRAME <= value <= MAX_FRAME:
+            raise ConnectionFault(Error.PROTOCOL_ERROR, "max_frame_size out of range")
         if key == Setting.INITIAL_WINDOW_SIZE:
             if value > MAX_WINDOW:
                 raise ConnectionFault(Error.FLOW_CONTROL_ERROR, "initial_window_size out of range")

@@ -17,6 +17,7 @@ from xds.transport.frames import (
     END_HEADERS,
     END_STREAM,
     MAX_WINDOW,
+    MIN_FRAME,
     Error,
     Kind,
     StreamFault,
@@ -25,6 +26,7 @@ from xds.transport.frames import (
     rst_stream,
     window_update,
 )
+from xds.transport.framing import prefix, whole_frames
 from xds.transport.headers import RESPONSE, status_block
 
 if TYPE_CHECKING:
@@ -140,21 +142,22 @@ class Stream:
         if self.waiting:
             self._connection.activate(self)
 
-    def emit(self, room: int, frame_size: int, parts: list[Part]) -> int:
+    def emit(self, room: int, parts: list[Part]) -> int:
         """Put frames of at most `room` bytes of data into `parts`; how many bytes. The status comes after the last."""
         sent = 0
         while self._queue:
-            message = self._queue[0]
-            left = len(message) + limits.MESSAGE_PREFIX - self._offset
-            size = min(left, room - sent, self.window, frame_size)
-            if size <= 0:
+            allowed = min(room - sent, self.window)
+            if allowed <= 0:
                 return sent
-            self._answer(parts)
-            self._cut(message, size, parts)
+            message = self._queue[0]
+            if not self._answered:
+                self._answered = True
+                parts.append(frame(Kind.HEADERS, END_HEADERS, self.number, RESPONSE))
+            size = self._cut(message, allowed, parts)
             sent += size
             self.window -= size
             self._offset += size
-            if size == left:
+            if self._offset == len(message) + limits.MESSAGE_PREFIX:
                 self._queue.popleft()
                 self._offset = 0
         if self._ending is not None:
@@ -172,24 +175,27 @@ class Stream:
         if receiver is not None:
             receiver.on_gone()
 
-    def _answer(self, parts: list[Part]) -> None:
-        if not self._answered:
-            self._answered = True
-            parts.append(frame(Kind.HEADERS, END_HEADERS, self.number, RESPONSE))
-
-    def _cut(self, message: bytes, size: int, parts: list[Part]) -> None:
-        """One DATA frame with the next `size` bytes of prefix and message."""
+    def _cut(self, message: bytes, allowed: int, parts: list[Part]) -> int:
+        """The next frames of a message; how many bytes of data they are."""
+        within = self._offset % MIN_FRAME
+        if allowed >= MIN_FRAME and not within:
+            framed = self._connection.framings.framed(message, self.number)
+            if framed is not None:
+                frames, size = whole_frames(framed, self._offset, allowed)
+                parts.append(frames)
+                return size
+        # Up to where a frame would begin if all were full, so that the rest can be taken from shared frames again.
+        size = min(allowed, MIN_FRAME - within, len(message) + limits.MESSAGE_PREFIX - self._offset)
         parts.append(head(size, Kind.DATA, 0, self.number))
         start = self._offset - limits.MESSAGE_PREFIX
-        if start < 0:
-            prefix = _PREFIX.pack(0, len(message))[self._offset : self._offset + size]
-            parts.append(prefix)
-            size -= len(prefix)
-            start = 0
-        if size == len(message):
-            parts.append(message)
-        elif size:
+        if start >= 0:
             parts.append(memoryview(message)[start : start + size])
+            return size
+        first = prefix(message)[self._offset : self._offset + size]
+        parts.append(first)
+        rest = size - len(first)
+        parts.append(message if rest == len(message) else memoryview(message)[:rest])
+        return size
 
     def _close(self, parts: list[Part]) -> None:
         block = self._ending if self._answered else RESPONSE + (self._ending or b"")
