@@ -48,6 +48,7 @@ class FakeApiServer:
         self._listening: asyncio.Server | None = None
         self._port = 0
         self._kubeconfigs = 0
+        self._working: Controllers | None = None
 
     @classmethod
     def start(cls, clock: Clock = time.time, *, controllers: bool = True) -> FakeApiServer:
@@ -145,6 +146,8 @@ class FakeApiServer:
         if self._loop.is_closed():
             return
         self.go_away()
+        if self._working is not None:
+            self.run(self._working.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
@@ -154,7 +157,7 @@ class FakeApiServer:
     async def _furnish(self) -> None:
         self.api.furnish()
         if self.controllers:
-            Controllers(self.api)
+            self._working = Controllers(self.api)
 
     async def _listen(self) -> None:
         self._web = web.Server(self._answered, handler_cancellation=True, access_log=None)
