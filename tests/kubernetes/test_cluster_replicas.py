@@ -133,10 +133,8 @@ async def test_a_token_opens_its_own_pods_stream_only(namespace: str, start: Sta
     replica = await start("weft-0_a")
     proxy = await join("web", replica, node="db")
     await until(lambda: proxy.ending is not None, "the stream is refused")
-    assert proxy.ending is not None
-    assert proxy.ending[0] == grpc.StatusCode.PERMISSION_DENIED
-    assert f"bound to pod {namespace}/web-1, not to {namespace}/db-1" in proxy.ending[1]
-    assert proxy.model.holds == {}
+    assert replica.plane.server.counters.refused == {"PERMISSION_DENIED": 1}
+    assert proxy.resent == []
 
 
 async def test_no_name_a_proxy_can_ask_for_gives_it_what_another_identity_or_role_has(
@@ -189,10 +187,10 @@ async def test_a_token_is_worth_nothing_once_its_pod_is_gone(
     )
     proxy.connect(replica.plane.server.port)
     await until(lambda: proxy.ending is not None, "the stream is refused")
-    assert proxy.ending is not None
-    assert proxy.ending[0] == grpc.StatusCode.UNAUTHENTICATED
-    assert "web-1 that is gone" in proxy.ending[1]
-    assert replica.plane.server.refusals.by_reason.total() == 1
+    # What the client sees depends on whether it was still writing; the server knows why.
+    gone = f"the token is bound to a pod {namespace}/web-1 that is gone"
+    assert replica.plane.server.refusals.by_reason == {gone: 1}
+    assert proxy.resent == []
 
 
 async def test_what_envoy_refuses_is_told_on_the_service_in_its_words(
