@@ -152,7 +152,7 @@ def _merged(old: Any, wanted: Any, names: tuple[str, ...], keys: Keys) -> Any:
 def without(thing: Object, gone: Iterable[Path], kept: Collection[Path]) -> Object:
     """`thing` without the fields at `gone`, nor the maps and items that become empty by it; `kept` paths stay."""
     thing = copied(thing)
-    for path in sorted(gone, key=len, reverse=True):
+    for path in sorted(gone, key=len):  # an item goes as a whole, before the key that names it
         if any(other[: len(path)] == path for other in kept):
             continue
         _remove(thing, path)
