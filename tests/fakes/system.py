@@ -116,11 +116,15 @@ class System:
     # --- garbage
 
     def _check_owners(self, key: Key, place: Place) -> None:
-        """An object none of whose owners exists is garbage."""
+        """An object none of whose owners exists is garbage. Of a kind that is not served, nobody can tell."""
         read = self._api.store.get(key, place)
         owners = read.object["metadata"].get("ownerReferences") or [] if read else []
-        if read and owners and not any(each["uid"] in self._live for each in owners):
+        if read and owners and not any(each["uid"] in self._live or self._unknown(each) for each in owners):
             self._api.writes.deletion.marked(self.kind_at(key), read, {})
+
+    def _unknown(self, owner: Object) -> bool:
+        group, _, version = owner["apiVersion"].rpartition("/")
+        return self._api.kinds.named(group, owner["kind"], version) is None
 
     def _collect(self, owner: str) -> None:
         for key, place in sorted(self._owned.get(owner, ())):
