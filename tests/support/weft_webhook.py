@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -39,12 +40,12 @@ ROOT = Signer("weft")
 
 @dataclass
 class WebhookProcess:
-    """A running `weft webhook`. `lines` is what it has logged."""
+    """A running `weft webhook`."""
 
     port: int
     folder: Path
     process: subprocess.Popen[str]
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    log: queue.SimpleQueue[dict[str, Any]] = field(default_factory=queue.SimpleQueue)
 
     def renew(self, name: str) -> None:
         """Give it another certificate, as the kubelet would."""
@@ -54,14 +55,11 @@ class WebhookProcess:
             (self.folder / "new").rename(self.folder / f"tls.{suffix}")
 
     def logged(self, event: str) -> dict[str, Any]:
-        """Read its log until this event."""
-        assert self.process.stderr is not None
-        for text in self.process.stderr:
-            line = json.loads(text)
-            self.lines.append(line)
+        """Its next log line of this event."""
+        while True:
+            line = self.log.get(timeout=30)
             if line["event"] == event:
                 return line
-        raise AssertionError(f"it ended without {event!r}: {self.lines}")
 
     def end(self) -> int:
         """Tell it to end; its exit code."""
@@ -81,12 +79,11 @@ def webhook_process(folder: Path, *words: str) -> Iterator[WebhookProcess]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WEFT_")}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         running = WebhookProcess(port, folder, process)
+        reader = threading.Thread(target=_read, args=(running,), daemon=True)
         try:
             running.renew("first.test")
-            running.logged("serving")
-            # What it says from now on is read away, lest it wait for a reader.
-            reader = threading.Thread(target=_read, args=(running,), daemon=True)
             reader.start()
+            running.logged("serving")
             yield running
         finally:
             process.kill()
@@ -96,7 +93,8 @@ def webhook_process(folder: Path, *words: str) -> Iterator[WebhookProcess]:
 
 def _read(running: WebhookProcess) -> None:
     assert running.process.stderr is not None
-    running.lines.extend(json.loads(text) for text in running.process.stderr if text.startswith("{"))
+    for text in running.process.stderr:
+        running.log.put(json.loads(text) if text.startswith("{") else {"event": text})
 
 
 @contextmanager
