@@ -14,8 +14,8 @@ from tests.fakes import errors
 from tests.fakes.kinds import Kind
 
 Object = dict[str, Any]
-_MAP = re.compile(r"^dict\(str, (.+)\)$")
-_LIST = re.compile(r"^list\[(.+)\]$")
+_MAP = re.compile(r"^[Dd]ict[\[(]str, (.+)[\])]$")
+_LIST = re.compile(r"^[Ll]ist\[(.+)\]$")
 _GO = {str: "string", bool: "bool", int: "number", float: "number", dict: "object", list: "array"}
 _SPECIAL = {
     ("", "Event"): "CoreV1Event",
@@ -61,6 +61,7 @@ class _Decoder:
     def __init__(self, kind: Kind, unknown: list[str]) -> None:
         self._kind = kind
         self._unknown = unknown
+        self._holder = ""
 
     def struct(self, thing: Any, model: str, path: str) -> Object:
         if not isinstance(thing, dict):
@@ -69,13 +70,14 @@ class _Decoder:
         found: Object = {}
         for name, value in thing.items():
             where = f"{path}.{name}" if path else name
+            self._holder = model
             if name not in fields:
                 self._unknown.append(where)
             elif value is not None:
                 decoded_value = self.value(value, fields[name], where)
                 if decoded_value != [] or name in KEPT_EMPTY:
                     found[name] = decoded_value
-                if decoded_value == {} and fields[name].startswith("dict("):
+                if decoded_value == {} and _MAP.match(fields[name]):
                     del found[name]
         return found
 
@@ -87,7 +89,7 @@ class _Decoder:
                 raise self._wrong(value, path, "map")
             if path.rpartition(".")[2] in QUANTITIES:
                 return {name: str(each) for name, each in value.items()}
-            return {name: self.value(each, found[1], f"{path}.{name}") for name, each in value.items()}
+            return {name: self.value(each, found[1], f"{path}[{name}]") for name, each in value.items()}
         if found := _LIST.match(kind):
             if not isinstance(value, list):
                 raise self._wrong(value, path, "slice")
@@ -110,8 +112,9 @@ class _Decoder:
     def _wrong(self, value: Any, path: str, wanted: str) -> errors.StatusError:
         kind = self._kind
         given = _GO.get(type(value), "value")
-        field = re.sub(r"\[\d+\]", "", path)
+        field = re.sub(r"\[[^]]*\]", "", path)
+        holder = re.sub(r"^(Core)?V\d+", "", self._holder)
         return errors.bad_request(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-            f"json: cannot unmarshal {given} into Go struct field {kind.kind}.{field} of type {wanted}"
+            f"json: cannot unmarshal {given} into Go struct field {holder}.{field} of type {wanted}"
         )
