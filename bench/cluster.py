@@ -14,11 +14,16 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from bench.cluster_world import AT_ONCE, ClusterSize, beat, fill, paced
+from bench.cluster_world import AT_ONCE, NAMESPACE, ClusterSize, beat, fill, paced, running
 from kube.client import Client, ClientSettings
+
+if TYPE_CHECKING:
+    from tests.fakes.server import FakeApiServer
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SETTLE: Final = 3.0
@@ -26,6 +31,8 @@ SETTLE: Final = 3.0
 LIMIT: Final = 120.0
 
 Result = dict[str, Any]
+Storm = partial[Coroutine[Any, Any, tuple[int, float]]]
+"""Writes statuses, given a client, a size and `seconds`. How many it wrote, in how many seconds."""
 
 
 class Plane:
@@ -70,20 +77,24 @@ class Plane:
 def cluster(size: ClusterSize, rate: float, seconds: float) -> Result:
     """Fill an API server, start a control plane beside it, and write statuses that change nothing it reads."""
     sys.path.insert(0, str(ROOT / "tests" / "support"))
-    from api_server import start_api_server  # noqa: PLC0415 - test support, which is no package
-    from real_api_server import ASSETS, assets  # noqa: PLC0415
+    from real_api_server import RealApiServer, assets  # noqa: PLC0415 - test support, which is no package
+    from tests.fakes.server import FakeApiServer  # noqa: PLC0415
 
-    if binaries := assets():
-        os.environ[ASSETS] = str(_without_controllers(binaries))
-    server = start_api_server()
+    binaries = assets()
+    if binaries:
+        real = RealApiServer.start(_without_controllers(binaries))
+        try:
+            return asyncio.run(_measured(real.admin_kubeconfig, size, seconds, partial(_by_patches, rate=rate)))
+        finally:
+            real.stop()
+    fake = FakeApiServer.start(controllers=False)
     try:
-        about = {"api_server": "real" if server.real else "fake"}
-        return about | asyncio.run(_measured(server.admin_kubeconfig, size, rate, seconds))
+        return asyncio.run(_measured(fake.admin_kubeconfig, size, seconds, partial(_by_storage, fake, rate=rate)))
     finally:
-        server.stop()
+        fake.stop()
 
 
-async def _measured(kubeconfig: Path, size: ClusterSize, rate: float, seconds: float) -> Result:
+async def _measured(kubeconfig: Path, size: ClusterSize, seconds: float, storm: Storm) -> Result:
     from cluster_world import install  # noqa: PLC0415 - test support, which is no package
 
     client = await Client.open(ClientSettings(kubeconfig))
@@ -98,7 +109,7 @@ async def _measured(kubeconfig: Path, size: ClusterSize, rate: float, seconds: f
         idle = await plane.stats()
         await asyncio.sleep(SETTLE)
         before = await plane.stats()
-        written, took = await _storm(client, size, rate, seconds)
+        written, took = await storm(client, size, seconds=seconds)
         after = await plane.stats()
     finally:
         plane.stop()
@@ -106,6 +117,7 @@ async def _measured(kubeconfig: Path, size: ClusterSize, rate: float, seconds: f
     idle_share = (before["cpu_ms"] - idle["cpu_ms"]) / SETTLE / 1000
     spent = (after["cpu_ms"] - before["cpu_ms"]) / 1000
     return {
+        "storm_by": storm.func.__name__.removeprefix("_by_"),
         "services": size.services,
         "pods": size.pods,
         "splits": size.splits,
@@ -126,8 +138,25 @@ async def _measured(kubeconfig: Path, size: ClusterSize, rate: float, seconds: f
     }
 
 
-async def _storm(client: Client, size: ClusterSize, rate: float, seconds: float) -> tuple[int, float]:
-    """How many statuses were written, in how many seconds."""
+async def _by_storage(
+    fake: FakeApiServer, _client: Client, size: ClusterSize, *, rate: float, seconds: float
+) -> tuple[int, float]:
+    """Put the writes into the fake's storage: its HTTP could not take so many. Watches carry them all the same."""
+
+    async def write() -> tuple[int, float]:
+        store, written, started = fake.api.store, 0, time.monotonic()
+        async for number in paced(rate, seconds):
+            stored = store.get(("", "pods"), (NAMESPACE, f"p{number % size.pods}"))
+            assert stored
+            store.replace(("", "pods"), {**stored.object, **running(number % size.pods, 1 + number)}, stored)
+            written += 1
+        return written, time.monotonic() - started
+
+    return await asyncio.to_thread(fake.run, write())
+
+
+async def _by_patches(client: Client, size: ClusterSize, *, rate: float, seconds: float) -> tuple[int, float]:
+    """Write as kubelets do. How many were written, in how many seconds."""
     queue: deque[int] = deque()
     done = 0
     over = asyncio.Event()
