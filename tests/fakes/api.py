@@ -92,6 +92,8 @@ class Api:
         """The answer to a request; a failure is a Status document."""
         try:
             return await self._handle(request)
+        except errors.NoSuchPathError:
+            return Reply(404, b"404 page not found\n", "text/plain; charset=utf-8")
         except errors.StatusError as error:
             reply = Reply.json(error.status(), error.code)
             reply.headers += _warnings(error.warnings)
@@ -122,7 +124,7 @@ class Api:
             raise errors.forbidden_path(user.name, asked.verb, request.path)
         reply = self.discovery.answer(request)
         if reply is None:
-            raise errors.no_such_path()
+            raise errors.NoSuchPathError
         return reply
 
     def _allow(self, user: User, asked: Asked) -> None:

@@ -107,12 +107,14 @@ def _pod(thing: Object) -> None:
     spec = thing.setdefault("spec", {})
     _pod_spec(spec)
     _fill(spec, enableServiceLinks=True)
+    for each in thing.get("status", {}).get("conditions", []):
+        _fill(each, lastProbeTime=None, lastTransitionTime=None)
 
 
 def _template(thing: Object) -> Object:
     spec: Object = thing.setdefault("spec", {})
     template = spec.setdefault("template", {})
-    template.setdefault("metadata", {}).setdefault("creationTimestamp", None)
+    template.setdefault("metadata", {})
     _pod_spec(template.setdefault("spec", {}))
     return spec
 
@@ -203,7 +205,13 @@ def _crd(thing: Object) -> None:
         _fill(service, port=443)
 
 
+def _role(thing: Object) -> None:
+    thing["rules"] = thing.get("rules") or None  # a list that is always shown, null when it is empty
+
+
 def _endpoint_slice(thing: Object) -> None:
+    for name in ("endpoints", "ports"):
+        thing[name] = thing.get(name) or None
     for port in thing.get("ports") or []:
         _fill(port, name="", protocol="TCP")
 
@@ -236,6 +244,8 @@ DEFAULTS: dict[str, Callable[[Object], None]] = {
     "jobs": _job,
     "services": _service,
     "secrets": _secret,
+    "roles": _role,
+    "clusterroles": _role,
     "rolebindings": _role_binding,
     "clusterrolebindings": _role_binding,
     "mutatingwebhookconfigurations": _webhooks,

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.fakes.writes import Writer
 
 RETURNED = words("namespaces pods services serviceaccounts resourcequotas persistentvolumeclaims")
-RECREATED = "The object might have been deleted and then recreated"
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 
 
@@ -95,7 +94,8 @@ class Deleter:
             metadata["deletionTimestamp"] = _later(self._api, grace)
             if "generation" in metadata:
                 metadata["generation"] += 1
-        metadata["deletionGracePeriodSeconds"] = grace
+        if kind.plural not in {"namespaces", "customresourcedefinitions"}:
+            metadata["deletionGracePeriodSeconds"] = grace
         thing: Object = {**read.object, "metadata": metadata}
         if kind.key == ("", "namespaces"):
             thing = {**thing, "status": {**thing.get("status", {}), "phase": "Terminating"}}
@@ -133,9 +133,10 @@ def _check_preconditions(call: Call, thing: Object, wanted: Object) -> None:
     metadata = thing["metadata"]
     for field, name, said in (("uid", "uid", "UID"), ("resourceVersion", "resourceVersion", "ResourceVersion")):
         if wanted.get(field) and wanted[field] != metadata[name]:
+            happened = "deleted and then recreated" if field == "uid" else "modified"
             differs = f"the {said} in the precondition ({wanted[field]}) does not match"
-            why = f"{differs} the {said} in record ({metadata[name]}). {RECREATED}"
-            raise errors.conflict(call.kind.group, call.kind.plural, call.name, why)
+            why = f"{differs} the {said} in record ({metadata[name]}). The object might have been {happened}"
+            raise errors.conflict(call.kind.group, call.kind.kind, call.name, why)
 
 
 def _finalizers(metadata: Object, policy: str | None) -> list[str]:

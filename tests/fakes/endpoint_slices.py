@@ -6,7 +6,6 @@ Source: Kubernetes page "EndpointSlices"; k8s.io/endpointslice (reconciler.go, u
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +85,8 @@ def _wanted(api: Api, service: Object) -> list[Object]:
         return [_slice(service, None, None)]
     made = []
     for ports, endpoints in sorted(by_ports.items()):
-        for start in range(math.ceil(len(endpoints) / FULL)):
-            made.append(_slice(service, endpoints[start * FULL : (start + 1) * FULL], json.loads(ports) or None))
+        parts = [endpoints[at : at + FULL] for at in range(0, len(endpoints), FULL)]
+        made += [_slice(service, part, json.loads(ports) or None) for part in parts]
     return made
 
 

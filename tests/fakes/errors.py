@@ -31,6 +31,7 @@ class StatusError(Exception):
         self.reason = reason
         self.message = message
         self.details = dict(details or {})
+        self._keeps_details = details is not None
         self.list_meta: dict[str, Any] = {}
         self.warnings: list[str] = []
 
@@ -46,9 +47,10 @@ class StatusError(Exception):
             "details": self.details,
             "code": self.code,
         }
-        for field in ("reason", "details"):
-            if not document[field]:
-                del document[field]
+        if not self.reason:
+            del document["reason"]
+        if not self._keeps_details and not self.details:
+            del document["details"]
         return document
 
 
@@ -65,6 +67,10 @@ def _details(group: str, kind: str, name: str, **more: Any) -> dict[str, Any]:
 def not_found(group: str, plural: str, name: str) -> StatusError:
     text = f'{qualified(plural, group)} "{name}" not found'
     return StatusError(404, "NotFound", text, _details(group, plural, name))
+
+
+class NoSuchPathError(Exception):
+    """A path the server knows nothing of: answered in plain text."""
 
 
 def no_such_path() -> StatusError:

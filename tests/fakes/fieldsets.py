@@ -6,7 +6,7 @@ Source: FieldsV1 in Kubernetes' API reference; sigs.k8s.io/structured-merge-diff
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from tests.fakes import lists
@@ -15,7 +15,6 @@ from tests.fakes.storage import Object, copied
 
 Path = tuple[str, ...]
 Paths = frozenset[Path]
-Keys = Callable[[tuple[str, ...]], tuple[str, ...] | None]
 
 # Never owned by anybody.
 UNOWNED = frozenset(
@@ -28,45 +27,55 @@ UNOWNED = frozenset(
 ABSENT = object()
 
 
-def _keys(kind: Kind) -> Keys:
-    """How lists of this kind merge: from the table, or from the CRD's schema."""
-    if kind.crd is None:
-        return lambda path: lists.apply_keys((kind.kind, *path))
-    schema: Any = {}
-    for version in kind.crd["spec"]["versions"]:
-        if version["name"] == kind.version:
-            schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
-    return lambda path: _custom_keys(schema, kind, path)
+class Shape:
+    """How the lists and maps of a kind merge: by the table of built-in kinds, or by the CRD's schema."""
 
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind.kind
+        self._schema: Any = None
+        for version in (kind.crd or {}).get("spec", {}).get("versions", []):
+            if version["name"] == kind.version:
+                self._schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
 
-def _custom_keys(schema: Any, kind: Kind, path: tuple[str, ...]) -> tuple[str, ...] | None:
-    if path[:1] == ("metadata",):
-        return lists.apply_keys((kind.kind, *path))
-    for name in path:
-        if "items" in schema:
-            schema = schema["items"]
-        more = schema.get("additionalProperties")
-        schema = (schema.get("properties") or {}).get(name) or (more if isinstance(more, dict) else {})
-    match schema.get("x-kubernetes-list-type"):
-        case "map":
-            return tuple(schema.get("x-kubernetes-list-map-keys") or ())
-        case "set":
-            return ()
-    return None
+    def keys(self, names: tuple[str, ...]) -> tuple[str, ...] | None:
+        """The keys of the list at `names`; none for a set, None for a list that is one value."""
+        if self._schema is None or names[:1] == ("metadata",):
+            return lists.apply_keys((self._kind, *names))
+        schema = self._at(names)
+        match schema.get("x-kubernetes-list-type"):
+            case "map":
+                return tuple(schema.get("x-kubernetes-list-map-keys") or ())
+            case "set":
+                return ()
+        return None
+
+    def is_atomic(self, names: tuple[str, ...]) -> bool:
+        """Whether the map at `names` is one value."""
+        if self._schema is None or names[:1] == ("metadata",):
+            return names[-1] in lists.ATOMIC
+        return bool(self._at(names).get("x-kubernetes-map-type") == "atomic")
+
+    def _at(self, names: tuple[str, ...]) -> Any:
+        schema = self._schema
+        for name in names:
+            schema = schema.get("items", schema)
+            more = schema.get("additionalProperties")
+            schema = (schema.get("properties") or {}).get(name) or (more if isinstance(more, dict) else {})
+        return schema
 
 
 def of(kind: Kind, thing: Object) -> Paths:
     """Every field an object has, except those nobody owns."""
-    found = set(_walk(thing, (), (), _keys(kind)))
+    found = set(_walk(thing, (), (), Shape(kind)))
     return frozenset(path for path in found if path not in UNOWNED)
 
 
-def _walk(value: Any, path: Path, names: tuple[str, ...], keys: Keys) -> Iterator[Path]:
-    if isinstance(value, dict) and value:
+def _walk(value: Any, path: Path, names: tuple[str, ...], shape: Shape) -> Iterator[Path]:
+    if isinstance(value, dict) and value and (not names or not shape.is_atomic(names)):
         for name, each in value.items():
-            yield from _walk(each, (*path, f"f:{name}"), (*names, name), keys)
+            yield from _walk(each, (*path, f"f:{name}"), (*names, name), shape)
         return
-    by = keys(names) if isinstance(value, list) and value else None
+    by = shape.keys(names) if isinstance(value, list) and value else None
     if by is None:
         if path:
             yield path
@@ -76,7 +85,7 @@ def _walk(value: Any, path: Path, names: tuple[str, ...], keys: Keys) -> Iterato
         yield (*path, step)
         if by and isinstance(each, dict):
             for name, part in each.items():
-                yield from _walk(part, (*path, step, f"f:{name}"), (*names, name), keys)
+                yield from _walk(part, (*path, step, f"f:{name}"), (*names, name), shape)
 
 
 def _step(each: Any, by: tuple[str, ...]) -> str:
@@ -126,17 +135,17 @@ def _has_keys(each: Object, wanted: Object) -> bool:
 
 def merged(kind: Kind, old: Object, wanted: Object) -> Object:
     """`old` with everything `wanted` says."""
-    result = _merged(copied(old), copied(wanted), (), _keys(kind))
+    result = _merged(copied(old), copied(wanted), (), Shape(kind))
     assert isinstance(result, dict)
     return result
 
 
-def _merged(old: Any, wanted: Any, names: tuple[str, ...], keys: Keys) -> Any:
-    if isinstance(wanted, dict) and isinstance(old, dict):
+def _merged(old: Any, wanted: Any, names: tuple[str, ...], shape: Shape) -> Any:
+    if isinstance(wanted, dict) and isinstance(old, dict) and (not names or not shape.is_atomic(names)):
         for name, each in wanted.items():
-            old[name] = _merged(old.get(name), each, (*names, name), keys)
+            old[name] = _merged(old.get(name), each, (*names, name), shape)
         return old
-    by = keys(names) if isinstance(wanted, list) else None
+    by = shape.keys(names) if isinstance(wanted, list) else None
     if by is None or not isinstance(old, list):
         return wanted
     for each in wanted:
@@ -145,7 +154,7 @@ def _merged(old: Any, wanted: Any, names: tuple[str, ...], keys: Keys) -> Any:
         if at is None:
             old.append(each)
         elif by:
-            old[at] = _merged(old[at], each, names, keys)
+            old[at] = _merged(old[at], each, names, shape)
     return old
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.fakes.kinds import words
+
 # (parent, list) -> merge key of strategic merge patch; an empty one means a set of plain values
 STRATEGIC: dict[tuple[str, str], str] = {
     ("metadata", "ownerReferences"): "uid",
@@ -45,6 +47,12 @@ APPLIED: dict[tuple[str, str], tuple[str, ...]] = {
     ("spec", "taints"): ("key", "effect"),
     ("ports", "ports"): ("port", "protocol"),
 }
+
+# Maps and structs of built-in kinds that are one value to server-side apply.
+ATOMIC = words(
+    "selector nodeSelector fieldRef resourceFieldRef configMapKeyRef secretKeyRef secretRef roleRef targetRef "
+    "scaleTargetRef involvedObject regarding related namespaceSelector objectSelector podSelector labelSelector"
+)
 
 DEFAULTS = {"protocol": "TCP"}
 

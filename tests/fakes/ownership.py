@@ -64,7 +64,7 @@ def applied(call: Call, old: Object, wanted: Object) -> Object:
     kind = call.kind
     mine = (call.manager, "Apply", call.subresource)
     held = managers(old)
-    want = fieldsets.of(kind, wanted)
+    want = _writable(call, fieldsets.of(kind, wanted))
     _refuse_conflicts(call, kind, held, mine, want, old, wanted)
     merged = fieldsets.merged(kind, old, wanted)
     before = held.get(mine, ({}, frozenset()))[1]
@@ -100,10 +100,20 @@ def _refuse_conflicts(
         by += f" using {entry.get('apiVersion', kind.api_version)}" if who[1] == "Update" else ""
         shown = sorted(fieldsets.shown(path) for path in taken)
         causes += [Cause(field, by, "FieldManagerConflict") for field in shown]
-        said.append(f"{by}: {shown[0]}" if len(shown) == 1 else f"{by}:\n" + "\n".join(f"- {each}" for each in shown))
+        said.append((by, shown))
     if causes:
         count = f"Apply failed with {len(causes)} conflict{'s' if len(causes) > 1 else ''}: "
-        raise errors.apply_conflict(count + "\n".join(said), causes)
+        raise errors.apply_conflict(count + _listed(said), causes)
+
+
+def _listed(said: list[tuple[str, list[str]]]) -> str:
+    if sum(len(fields) for _by, fields in said) == 1:
+        return f"{said[0][0]}: {said[0][1][0]}"
+    groups = [
+        [by.replace("conflict with", "conflicts with", 1) + ":", *(f"- {field}" for field in fields)]
+        for by, fields in said
+    ]
+    return "\n".join(line for group in groups for line in group)
 
 
 def tracked(api: Api, call: Call, old: Object | None, new: Object) -> Object:
@@ -114,7 +124,7 @@ def tracked(api: Api, call: Call, old: Object | None, new: Object) -> Object:
         return {**new, "metadata": {k: v for k, v in new["metadata"].items() if k != "managedFields"}}
     held = managers(old) if old is not None else {}
     mine = (call.manager, "Update", call.subresource)
-    now = fieldsets.of(call.kind, new)
+    now = _writable(call, fieldsets.of(call.kind, new))
     changed = {
         path for path in now if old is None or fieldsets.value(old, path) != fieldsets.value(new, path)
     }  # fmt: skip
@@ -132,7 +142,7 @@ def tracked(api: Api, call: Call, old: Object | None, new: Object) -> Object:
 
 def _tracked_apply(api: Api, call: Call, old: Object | None, new: Object) -> Object:
     mine = (call.manager, "Apply", call.subresource)
-    want = fieldsets.of(call.kind, call_body(call))
+    want = _writable(call, fieldsets.of(call.kind, call_body(call)))
     held = managers(old) if old is not None else {}
     entries: dict[Manager, tuple[Object, Paths]] = {}
     for who, (entry, paths) in held.items():
@@ -155,9 +165,23 @@ def call_body(call: Call) -> Object:
     return body
 
 
+def _order(item: tuple[Manager, tuple[Object, Paths]]) -> tuple[bool, str, Manager]:
+    """Those who apply first, then by time."""
+    who, (entry, _paths) = item
+    return who[1] != "Apply", entry.get("time", ""), who
+
+
+def _writable(call: Call, paths: Paths) -> Paths:
+    """What a request can own: status by its subresource only, and by it nothing else."""
+    if "status" not in call.kind.subresources:
+        return paths
+    of_status = {path for path in paths if path[0] == "f:status"}
+    return frozenset(of_status) if call.subresource == "status" else paths - of_status
+
+
 def _with(call: Call, new: Object, entries: dict[Manager, tuple[Object, Paths]]) -> Object:
     shown = []
-    for (name, operation, subresource), (entry, paths) in entries.items():
+    for (name, operation, subresource), (entry, paths) in sorted(entries.items(), key=_order):
         if not paths:
             continue
         made = {

@@ -26,7 +26,9 @@ def patcher(kind: Kind, media: str, document: Any) -> Patcher:
     """What the patch does; raises 400 and 415."""
     if media == "application/json-patch+json":
         if not isinstance(document, list):
-            raise errors.bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+            raise errors.bad_request(
+                "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+            )
         return lambda old: json_patch(old, document)
     if media == "application/merge-patch+json":
         return lambda old: _whole(merge_patch(old, document))
@@ -63,8 +65,8 @@ def json_patch(old: Object, operations: list[Any]) -> Object:
         try:
             _operate(thing, each)
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-            said = f"the server rejected our request due to an error in our request: {each!r}: {error}"
-            raise errors.StatusError(422, "Invalid", said) from None
+            said = "the server rejected our request due to an error in our request"
+            raise errors.StatusError(422, "Invalid", said, {}) from error
     return _whole(thing[""])
 
 
@@ -175,4 +177,17 @@ def _strategic_list(old: list[Any], patch: list[Any], key: str, path: tuple[str,
             merged.append(strategic({}, each, path))
         else:
             merged[at] = strategic(merged[at], each, path)
-    return merged
+    return _ordered(old, merged, [each[key] for each in patch], key)
+
+
+def _ordered(old: list[Any], merged: list[Any], patched: list[Any], key: str) -> list[Any]:
+    """The patch's items in its order, each new one before what is only on the server."""
+    places = {each.get(key): at for at, each in enumerate(old)}
+    left = sorted((each for each in merged if each.get(key) in patched), key=lambda each: patched.index(each[key]))
+    right = [each for each in merged if each.get(key) not in patched]
+    result: list[Any] = []
+    while left and right:
+        new = left[0].get(key) not in places
+        first = new or places[left[0][key]] < places[right[0].get(key)]
+        result.append(left.pop(0) if first else right.pop(0))
+    return [*result, *left, *right]

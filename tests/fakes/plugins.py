@@ -65,6 +65,27 @@ def service_account(api: Api, attempt: Attempt) -> None:
         attempt.object = {**pod, "spec": spec}
 
 
+def priority_and_tolerations(attempt: Attempt) -> None:
+    """The priority of a pod without a class, and how long it stays on a node that is away."""
+    if attempt.kind.key != ("", "pods") or attempt.operation != "CREATE" or attempt.subresource:
+        return
+    pod = attempt.object or {}
+    spec: Object = dict(pod.get("spec") or {})
+    if not spec.get("priorityClassName"):
+        spec["priority"], spec["preemptionPolicy"] = 0, spec.get("preemptionPolicy", "PreemptLowerPriority")
+    have = spec.get("tolerations") or []
+    added = [
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+        for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+        if not any(each.get("key") in {key, None} and each.get("effect") in {"NoExecute", None} for each in have)
+    ]
+    spec["tolerations"] = [*have, *added]
+    if not spec["tolerations"]:
+        del spec["tolerations"]
+    if spec != pod.get("spec"):
+        attempt.object = {**pod, "spec": spec}
+
+
 def _mount_token(spec: Object, suffix: str) -> None:
     volumes: list[Any] = spec.setdefault("volumes", [])
     volume = next((each["name"] for each in volumes if each.get("name", "").startswith("kube-api-access-")), "")

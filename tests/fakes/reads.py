@@ -59,7 +59,10 @@ def selection(call: Call) -> Selection:
     return Selection(call.namespace, lambda each: all(test(each) for test in tests))
 
 
-def _selectable(kind: Kind) -> frozenset[str]:
+def _selectable(kind: Kind) -> frozenset[str] | None:
+    """The fields a custom kind can be selected by beside its name; None for a built-in kind."""
+    if kind.crd is None:
+        return None
     for version in (kind.crd or {}).get("spec", {}).get("versions", []):
         if version["name"] == kind.version:
             return frozenset(each["jsonPath"].lstrip(".") for each in version.get("selectableFields") or [])
@@ -69,8 +72,8 @@ def _selectable(kind: Kind) -> frozenset[str]:
 def number(text: str) -> int:
     """A resourceVersion; raises 400 for anything else than a number."""
     if not text.isdigit():
-        cause = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-        raise errors.bad_request(cause)
+        why = f'strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise errors.bad_request(f'invalid resource version: resourceVersion: Invalid value: "{text}": {why}')
     return int(text)
 
 
@@ -265,7 +268,7 @@ def _from_token(token: str) -> tuple[int, str]:
         found: Any = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         return int(found["rv"]), str(found["start"])
     except (msgspec.DecodeError, binascii.Error, KeyError, TypeError, ValueError):
-        raise errors.bad_request("continue key is not valid: encountered an invalid continue token") from None
+        raise errors.bad_request("invalid continue token: continue key is not valid") from None
 
 
 def _check_list_options(call: Call) -> None:

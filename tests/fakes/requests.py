@@ -12,7 +12,15 @@ from typing import Any
 import msgspec
 
 from tests.fakes import protobuf_bodies, selectors
-from tests.fakes.errors import StatusError, bad_request, method_not_allowed, no_such_path
+from tests.fakes.errors import (
+    Cause,
+    NoSuchPathError,
+    StatusError,
+    bad_request,
+    invalid,
+    method_not_allowed,
+    no_such_path,
+)
 from tests.fakes.hooks import User
 from tests.fakes.kinds import Kind, Kinds
 
@@ -72,7 +80,8 @@ class Call:
     def dry_run(self) -> bool:
         wanted = self.query.get("dryRun", "")
         if wanted not in {"", "All"}:
-            raise bad_request(f'dryRun: Unsupported value: "{wanted}": supported values: "All"')
+            text = f'Unsupported value: ["{wanted}"]: supported values: "All"'
+            raise invalid("meta.k8s.io", "CreateOptions", "", [Cause("dryRun", text, "FieldValueNotSupported")])
         return wanted == "All"
 
     @property
@@ -149,6 +158,8 @@ def authorized_name(request: Request, target: Target, verb: str) -> str:
 def kind_of(kinds: Kinds, target: Target) -> Kind:
     """The kind a target names; raises 404."""
     kind = kinds.find(target.group, target.version, target.plural)
+    if kind is None and not any((each.group, each.version) == (target.group, target.version) for each in kinds):
+        raise NoSuchPathError
     if kind is None:
         raise no_such_path()
     if target.subresource and target.subresource.split("/")[0] not in kind.subresources:
@@ -169,7 +180,7 @@ def is_true(text: str) -> bool:
     return text in {"1", "true", "True", "t", "T", "TRUE"}
 
 
-def decoded(body: bytes, content_type: str) -> Any:
+def decoded(body: bytes, content_type: str, kind: str = "Status") -> Any:
     """A JSON (or YAML) document; raises 400 and 415."""
     media = content_type.partition(";")[0].strip()
     try:
@@ -182,7 +193,8 @@ def decoded(body: bytes, content_type: str) -> Any:
             raise StatusError(415, "UnsupportedMediaType", text)
         return msgspec.json.decode(body)
     except msgspec.DecodeError as error:
-        raise bad_request(f"the object provided is unrecognized (must be of type Status): {error}") from None
+        said = f"couldn't get version/kind; json parse error: {error}"
+        raise bad_request(f"the object provided is unrecognized (must be of type {kind}): {said}") from None
 
 
 ACCEPTED = "application/json, application/yaml"

@@ -58,7 +58,7 @@ class Reviews:
         if body.get("kind", kind) != kind or body.get("apiVersion", api_version) != api_version:
             text = f'{body.get("kind")} in version "{body.get("apiVersion")}" cannot be handled as a {kind}'
             raise errors.bad_request(text)
-        body.setdefault("metadata", {})["creationTimestamp"] = None
+        body.setdefault("metadata", {})
         return {**body, "kind": kind, "apiVersion": api_version}
 
     async def _token_review(self, call: Call) -> Reply:
@@ -109,7 +109,7 @@ class Reviews:
             said = "may not specify a duration less than 10 minutes"
             said = said if seconds < SHORTEST else "may not specify a duration larger than 2^32 seconds"
             cause = validation.wrong("spec.expirationSeconds", seconds, said)
-            raise errors.invalid("authentication.k8s.io", "TokenRequest", call.name, [cause])
+            raise errors.invalid("authentication.k8s.io", "TokenRequest", "", [cause])
         bound = self._bound(call, spec)
         token, expires = self._api.authn.mint(account.object, audiences, seconds, bound)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expires))
@@ -146,7 +146,9 @@ class Reviews:
 
     async def _bind(self, call: Call) -> Reply:
         body = self._body(call, "Binding", "v1")
-        name = call.name or body["metadata"].get("name", "")
+        name = body["metadata"].get("name", "")
+        if call.name and name != call.name:
+            raise errors.bad_request("name in URL does not match name in Binding object")
         target = (body.get("target") or {}).get("name", "")
         if not target:
             raise errors.invalid("", "Binding", name, [validation.required("target.name")])

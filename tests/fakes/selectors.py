@@ -98,9 +98,9 @@ def _label_term(term: str) -> Callable[[Mapping[str, str]], bool]:
     return lambda labels: term in labels
 
 
-def fields(text: str, plural: str, custom: frozenset[str] = frozenset()) -> Test:
-    """What a fieldSelector selects; `custom` are a CRD's selectableFields."""
-    known = {"metadata.name", "metadata.namespace"} | FIELDS.get(plural, frozenset()) | custom
+def fields(text: str, plural: str, custom: frozenset[str] | None = None) -> Test:
+    """What a fieldSelector selects; `custom` are a CRD's selectableFields, None for a built-in kind."""
+    known = {"metadata.name", "metadata.namespace"} | (FIELDS.get(plural, frozenset()) if custom is None else custom)
     tests: list[Test] = []
     for term in filter(None, text.split(",")):
         found = _EQUAL.match(term)
@@ -108,9 +108,15 @@ def fields(text: str, plural: str, custom: frozenset[str] = frozenset()) -> Test
             raise bad_request(f"invalid selector: '{text}'; can't understand '{term}'")
         path, operator, value = found.groups()
         if path not in known:
-            raise bad_request(f"field label not supported: {path}")
+            raise bad_request(_unknown_field(path, plural, custom is not None))
         tests.append(_field_term(path, value, operator != "!="))
     return lambda each: all(test(each) for test in tests)
+
+
+def _unknown_field(path: str, plural: str, custom: bool) -> str:
+    if plural in FIELDS or custom:
+        return f"field label not supported: {path}"
+    return f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 
 
 def exact_name(text: str) -> str:

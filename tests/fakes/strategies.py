@@ -119,6 +119,7 @@ async def admit(api: Api, attempt: Attempt) -> None:
     """The admission plugins that are part of the server."""
     plugins.namespace_lifecycle(api, attempt)
     plugins.service_account(api, attempt)
+    plugins.priority_and_tolerations(attempt)
 
 
 def problems(api: Api, kind: Kind, thing: Object, old: Object | None) -> list[Cause]:

@@ -50,12 +50,12 @@ class Writer:
         if metadata.get("resourceVersion"):
             raise errors.StatusError(500, "", "resourceVersion should not be set on objects to be created")
         thing = self._settled(call, thing)
+        thing = ownership.tracked(api, call, None, thing)
         attempt = self._attempt(call, "CREATE", thing, None, "CreateOptions")
         await self._mutated(attempt)
         thing = attempt.object or thing
         self._fill(kind, thing)
         thing = strategies.prepared(api, kind, thing)
-        thing = ownership.tracked(api, call, None, thing)
         self._check(kind, thing, None)
         attempt.object, attempt.name = thing, thing["metadata"]["name"]
         await api.admission.validate(attempt)
@@ -175,12 +175,16 @@ class Writer:
         """The new state is of the object that is stored, and of its last version where the writer named one."""
         kind, metadata, before = call.kind, new["metadata"], old["metadata"]
         if metadata.get("uid") and metadata["uid"] != before["uid"]:
-            why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {before['uid']}"
+            key = f"/registry/{kind.plural}/{before.get('namespace', '')}/{before['name']}"
+            why = (
+                f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+                f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {before['uid']}"
+            )
             raise errors.conflict(kind.group, kind.plural, call.name, why)
         version = metadata.get("resourceVersion")
         if not version and call.verb == "update" and strategies.needs_version(kind):
-            cause = errors.Cause("metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")
-            raise errors.invalid(kind.group, kind.kind, call.name, [cause])
+            cause = errors.Cause("metadata.resourceVersion", "Invalid value: 0: must be specified for an update")
+            raise errors.invalid(kind.group, kind.plural, call.name, [cause])
         if version and version != before["resourceVersion"]:
             raise errors.conflict(kind.group, kind.plural, call.name)
         for name in KEPT:
@@ -193,7 +197,7 @@ class Writer:
 
     def _decoded(self, call: Call) -> Object:
         content_type = call.request.headers.get("content-type", "application/json")
-        return self._named(call, decoded(call.request.body, content_type))
+        return self._named(call, decoded(call.request.body, content_type, call.kind.kind))
 
     def _named(self, call: Call, thing: Any) -> Object:
         """The body's kind, version and namespace agree with the path."""
@@ -204,6 +208,11 @@ class Writer:
         if kind.crd is not None and not thing.get("kind"):
             raise errors.bad_request("Object 'Kind' is missing in the object provided")
         name = thing.setdefault("kind", kind.kind)
+        if version != kind.api_version and kind.crd is None:
+            missing = f'no kind "{name}" is registered for version "{version}" in scheme "{SCHEME}"'
+            raise errors.bad_request(
+                f'{name} in version "{kind.version}" cannot be handled as a {kind.kind}: {missing}'
+            )
         if version != kind.api_version:
             text = (
                 f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
@@ -213,8 +222,7 @@ class Writer:
             if kind.crd is not None:
                 why = errors.Cause("kind", f'Invalid value: "{name}": must be {kind.kind}')
                 raise errors.invalid(kind.group, kind.kind, (thing.get("metadata") or {}).get("name", ""), [why])
-            text = f"{kind.kind} in version {kind.version!r} cannot be handled as a {name}"
-            raise errors.bad_request(text.replace("'", '"'))
+            raise errors.bad_request(_not_of_kind(kind, name))
         metadata = thing.get("metadata")
         thing["metadata"] = metadata = {} if metadata is None else metadata
         if not isinstance(metadata, dict):
@@ -290,6 +298,16 @@ class Writer:
 
     def place(self, call: Call) -> Place:
         return self._api.place(call)
+
+
+SCHEME = "pkg/api/legacyscheme/scheme.go:30"
+
+
+def _not_of_kind(kind: Kind, name: str) -> str:
+    """What the server says of a body of another kind of the same group."""
+    group = kind.group.partition(".")[0] or "core"
+    converting = f"converting ({kind.version}.{name}) to ({group}.{kind.kind}): unknown conversion"
+    return f'{name} in version "{kind.version}" cannot be handled as a {kind.kind}: {converting}'
 
 
 KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
