@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from controlplane.check import Line, problems, proxies
-from controlplane.install.before import ADMISSION, SMI_GROUPS
+from controlplane.install.before import ADMISSION, SMI_GROUPS, Asks
 from controlplane.install.release import CRD_PATH
-from kube.client import ApiError, Client
+from kube.client import ApiError
 from proxy import ports
 
 DEPLOYMENTS: Final = {"weft": "The control plane", "weft-webhook": "The webhook"}
@@ -26,12 +26,12 @@ UNREACHED: Final = "failed calling webhook"
 LOGS: Final = "kubectl -n {} logs deployment/{} says why"
 
 
-async def installed(client: Client, namespace: str) -> bool:
+async def installed(client: Asks, namespace: str) -> bool:
     """Whether the control plane's Deployment is there."""
     return await _found(client, _deployment(namespace, "weft")) is not None
 
 
-async def after(client: Client, namespace: str) -> AsyncIterator[Line]:
+async def after(client: Asks, namespace: str) -> AsyncIterator[Line]:
     """All lines. Raises ApiUnavailable where no API server answers."""
     yield Line(True, "The API server answers")
     for look in (_deployments, _crds, _bundles, _webhook, _mesh):
@@ -46,7 +46,7 @@ def _deployment(namespace: str, name: str) -> str:
     return f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
 
 
-async def _found(client: Client, path: str) -> Any:
+async def _found(client: Asks, path: str) -> Any:
     """The object there; None where there is none."""
     try:
         return await client.request("GET", path)
@@ -56,7 +56,7 @@ async def _found(client: Client, path: str) -> Any:
         raise
 
 
-async def _deployments(client: Client, namespace: str) -> AsyncIterator[Line]:
+async def _deployments(client: Asks, namespace: str) -> AsyncIterator[Line]:
     for name, what in DEPLOYMENTS.items():
         found = await _found(client, _deployment(namespace, name))
         if found is None:
@@ -73,7 +73,7 @@ async def _deployments(client: Client, namespace: str) -> AsyncIterator[Line]:
         )
 
 
-async def _crds(client: Client, _namespace: str) -> AsyncIterator[Line]:
+async def _crds(client: Asks, _namespace: str) -> AsyncIterator[Line]:
     items = [item for item in (await client.request("GET", CRD_PATH))["items"] if item["spec"]["group"] in SMI_GROUPS]
     waiting = sorted(item["metadata"]["name"] for item in items if not _established(item))
     if not items:
@@ -89,7 +89,7 @@ def _established(crd: Mapping[str, Any]) -> bool:
     return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)
 
 
-async def _bundles(client: Client, namespace: str) -> AsyncIterator[Line]:
+async def _bundles(client: Asks, namespace: str) -> AsyncIterator[Line]:
     """Whether the API server can tell our webhook from another server."""
     missing: list[str] = []
     for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
@@ -113,7 +113,7 @@ async def _bundles(client: Client, namespace: str) -> AsyncIterator[Line]:
     )
 
 
-async def _webhook(client: Client, _namespace: str) -> AsyncIterator[Line]:
+async def _webhook(client: Asks, _namespace: str) -> AsyncIterator[Line]:
     """Ask the API server to check, not to make, an object in the oldest version: both webhooks are called."""
     split = {
         "apiVersion": "split.smi-spec.io/v1alpha1",
@@ -138,7 +138,7 @@ async def _webhook(client: Client, _namespace: str) -> AsyncIterator[Line]:
     yield Line(True, "The API server reaches the webhook")
 
 
-async def _mesh(client: Client, namespace: str) -> AsyncIterator[Line]:
+async def _mesh(client: Asks, namespace: str) -> AsyncIterator[Line]:
     """Problems and proxies, as the replicas tell them. Each stream is at one replica, the Problems are at all."""
     selector = {"labelSelector": "app.kubernetes.io/name=weft,app.kubernetes.io/component=control-plane"}
     pods = (await client.request("GET", f"/api/v1/namespaces/{namespace}/pods", query=selector))["items"]

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from controlplane.check import Line
 from controlplane.install.chart import RELEASE
 from controlplane.install.release import CRD_PATH
-from kube.client import ApiError, Client
+from kube.client import ApiError
 
 OLDEST: Final = (1, 27)
 """The oldest Kubernetes the chart takes (its kubeVersion)."""
@@ -51,7 +51,14 @@ _OTHERS: Final = {
 """What names of other meshes' webhook configurations begin with."""
 
 
-async def before(client: Client, namespace: str) -> AsyncIterator[Line]:
+class Asks(Protocol):
+    """As much of kube.client.Client as is needed."""
+
+    async def request(self, method: str, path: str, *, query: Mapping[str, str] = ..., body: object = None) -> Any:
+        """The decoded answer. Raises ApiError and ApiUnavailable."""
+
+
+async def before(client: Asks, namespace: str) -> AsyncIterator[Line]:
     """All lines. Raises ApiUnavailable where no API server answers."""
     yield _version(await client.request("GET", "/version"))
     async for line in _permissions(client, namespace):
@@ -73,7 +80,7 @@ def _version(answer: Mapping[str, Any]) -> Line:
     )
 
 
-async def _permissions(client: Client, namespace: str) -> AsyncIterator[Line]:
+async def _permissions(client: Asks, namespace: str) -> AsyncIterator[Line]:
     refused = [what for what in CREATED if not await _allowed(client, namespace, *what)]
     if not refused:
         yield Line(True, "You may create everything an install needs")
@@ -86,7 +93,7 @@ async def _permissions(client: Client, namespace: str) -> AsyncIterator[Line]:
         )
 
 
-async def _allowed(client: Client, namespace: str, group: str, resource: str, namespaced: bool) -> bool:
+async def _allowed(client: Asks, namespace: str, group: str, resource: str, namespaced: bool) -> bool:
     asked = {"verb": "create", "group": group, "resource": resource} | ({"namespace": namespace} if namespaced else {})
     review = {
         "apiVersion": "authorization.k8s.io/v1",
@@ -97,7 +104,7 @@ async def _allowed(client: Client, namespace: str, group: str, resource: str, na
     return bool((await client.request("POST", path, body=review))["status"].get("allowed"))
 
 
-async def _other_weft(client: Client, namespace: str) -> Line:
+async def _other_weft(client: Asks, namespace: str) -> Line:
     selector = {"labelSelector": "app.kubernetes.io/name=weft,app.kubernetes.io/component=control-plane"}
     found = await client.request("GET", "/apis/apps/v1/deployments", query=selector)
     elsewhere = [place for item in found["items"] if (place := item["metadata"]["namespace"]) != namespace]
@@ -108,7 +115,7 @@ async def _other_weft(client: Client, namespace: str) -> Line:
     )
 
 
-async def _crds(client: Client, namespace: str) -> Line:
+async def _crds(client: Asks, namespace: str) -> Line:
     items = (await client.request("GET", CRD_PATH))["items"]
     smi = [item for item in items if item["spec"]["group"] in SMI_GROUPS]
     strangers = sorted(item["metadata"]["name"] for item in smi if not _ours(item["metadata"], namespace))
@@ -129,7 +136,7 @@ def _ours(metadata: Mapping[str, Any], namespace: str) -> bool:
     return owner == (RELEASE, namespace) and labels.get("app.kubernetes.io/managed-by") == "Helm"
 
 
-async def _other_meshes(client: Client, _namespace: str) -> Line:
+async def _other_meshes(client: Asks, _namespace: str) -> Line:
     path = f"/apis/{ADMISSION}/v1/mutatingwebhookconfigurations"
     names = [item["metadata"]["name"] for item in (await client.request("GET", path))["items"]]
     meshes = sorted({mesh for name in names for start, mesh in _OTHERS.items() if name.startswith(start)})
