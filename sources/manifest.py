@@ -17,7 +17,7 @@ from kube.objects import RawDocument
 from kube.problem import Origin, Problem, Ref
 from smi.decode import Read, read
 from smi.resources import Anything
-from sources.nodes import Node
+from sources.nodes import Node, Outline, Outlines
 from sources.yaml_documents import Chunk, Fault, chunks, read_chunk
 
 MAX_BYTES: Final = 8 * 1024 * 1024
@@ -94,7 +94,10 @@ def read_manifest(file: str, content: bytes, last: Manifest | None = None) -> Ma
         problem = file_problem(file, f"The file is larger than {MAX_BYTES >> 20} MiB; it is left out.")
         return Manifest(problems=(problem,), broken=True)
     known = last.sections if last else {}
-    sections = {chunk: known[chunk] if chunk in known else tuple(_section(file, chunk)) for chunk in chunks(content)}
+    outlines = Outlines()
+    sections = {
+        chunk: known[chunk] if chunk in known else tuple(_section(file, chunk, outlines)) for chunk in chunks(content)
+    }
     found = [entry for section in sections.values() for entry in section]
     items = tuple(entry for entry in found if isinstance(entry, Item))
     problems = tuple(entry for entry in found if isinstance(entry, Problem))
@@ -117,7 +120,7 @@ def read_own(file: str, content: bytes) -> Manifest:
     return Manifest((Item(read(_with_namespace(raw), locate), origin, locate),))
 
 
-def _section(file: str, chunk: Chunk) -> Iterator[Item | Problem]:
+def _section(file: str, chunk: Chunk, outlines: Outlines) -> Iterator[Item | Problem]:
     """What a chunk comes to."""
     for document in read_chunk(chunk):
         for found in [document] if isinstance(document, Fault) else _objects(document):
@@ -125,7 +128,7 @@ def _section(file: str, chunk: Chunk) -> Iterator[Item | Problem]:
                 message = f"The document {found.message}; it is left out, the others stand."
                 yield file_problem(file, message, found.line)
             else:
-                yield _item(file, *found)
+                yield _item(file, *found, outlines)
 
 
 def _objects(node: Node, listed: RawDocument | None = None) -> Iterator[tuple[Node, RawDocument] | Fault]:
@@ -142,13 +145,13 @@ def _objects(node: Node, listed: RawDocument | None = None) -> Iterator[tuple[No
         yield node, {**(listed or {}), **node.plain()}
 
 
-def _item(file: str, node: Node, raw: RawDocument) -> Item:
-    locate = partial(_origin, file, node)
+def _item(file: str, node: Node, raw: RawDocument, outlines: Outlines) -> Item:
+    locate = partial(_origin, file, node.line, outlines.of(node))
     return Item(read(_with_namespace(raw), locate), locate(""), locate)
 
 
-def _origin(file: str, node: Node, path: str) -> Origin:
-    return Origin(file, node.line_of(path) + 1)
+def _origin(file: str, line: int, outline: Outline | None, path: str) -> Origin:
+    return Origin(file, line + (outline.line_of(path) if outline else 0) + 1)
 
 
 def _scalar(node: Node, key: str) -> Any:

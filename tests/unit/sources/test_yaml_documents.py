@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sources.nodes import MAX_DEPTH, MAX_VALUES, Node
+from sources.nodes import MAX_DEPTH, MAX_VALUES, Node, Outlines
 from sources.yaml_documents import Fault, documents
 
 
@@ -125,7 +125,20 @@ def test_every_value_knows_its_line() -> None:
         "spec.ports[1].port": 6, "spec[a.b/c]": 7, "spec.ports[7].port": 3, "spec.ports[0].missing": 4, "nothing": 2,
         "spec.ports[x]": 3,
     }  # fmt: skip
-    assert {path: node.line_of(path) for path in lines} == lines
+    outline = Outlines().of(node)
+    assert outline is not None
+    assert {path: node.line + outline.line_of(path) for path in lines} == lines
+
+
+def test_documents_written_alike_have_one_outline_between_them() -> None:
+    outlines = Outlines()
+    first, second, other = [
+        outlines.of(node)
+        for node in documents(b"a:\n  b: 1\n---\n# moved\na:\n  b: [x]\n---\na:\n  b: [y]\n")
+        if isinstance(node, Node)
+    ]
+    assert second is other
+    assert first is not second
 
 
 def test_nesting_has_an_end() -> None:
