@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -28,7 +29,7 @@ from typing import Self
 from api_server_keys import Access, Pair, Signer, TokenKeys
 
 ASSETS = "KUBEBUILDER_ASSETS"
-DEFAULT = "/api/v1/namespaces/default"
+NAMESPACES = "/api/v1/namespaces"
 PATIENCE = 90.0
 """Seconds until a program that does not answer is given up."""
 
@@ -70,6 +71,7 @@ class RealApiServer:
         self._folder = Path(tempfile.mkdtemp(prefix="weft-api-server-"))
         # A process dies with the thread that started it: one thread, that lives as long as this object.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="api-server")
+        self._numbers = itertools.count(1)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._etcd, self._etcd_peer, self._port = free_ports(3)
         self.url = f"https://127.0.0.1:{self._port}"
@@ -103,11 +105,13 @@ class RealApiServer:
 
     def go_away(self) -> None:
         """The API server refuses connections until `come_back`."""
-        self._end("kube-apiserver")
+        # Controllers that lost their server try again after up to half a minute: they start anew with it.
+        for name in ("kube-controller-manager", "kube-apiserver"):
+            self._end(name)
 
     def come_back(self) -> None:
         """After `go_away`."""
-        self._thread.submit(self._start_api_server).result()
+        self._thread.submit(self._start_servers).result()
 
     def compact(self) -> None:
         """Forget all versions but the newest of each object: who goes on from an older one is told 410."""
@@ -123,16 +127,18 @@ class RealApiServer:
     def _start(self) -> None:
         self._launch("etcd", self._etcd_flags())
         self._await("etcd", lambda: _healthy(f"http://127.0.0.1:{self._etcd}/health"))
-        self._start_api_server()
+        self._start_servers()
+
+    def _start_servers(self) -> None:
+        self._launch("kube-apiserver", self._api_server_flags())
+        self._await("kube-apiserver", lambda: self._has("/readyz") and self._has(NAMESPACES + "/default"))
         if self.controllers:
             self._launch("kube-controller-manager", self._controller_flags())
-            self._await(
-                "kube-controller-manager", lambda: self._has("/api/v1/namespaces/default/serviceaccounts/default")
-            )
-
-    def _start_api_server(self) -> None:
-        self._launch("kube-apiserver", self._api_server_flags())
-        self._await("kube-apiserver", lambda: self._has("/readyz") and self._has(DEFAULT))
+            probe = f"probe-{next(self._numbers)}"
+            self._call("POST", NAMESPACES, {"metadata": {"name": probe}})
+            account = f"{NAMESPACES}/{probe}/serviceaccounts/default"
+            self._await("kube-controller-manager", lambda: self._has(account))
+            self._call("DELETE", f"{NAMESPACES}/{probe}")
 
     def _launch(self, name: str, flags: Sequence[str]) -> None:
         with (self._folder / f"{name}.log").open("ab") as log:
@@ -165,14 +171,19 @@ class RealApiServer:
             process.wait()
 
     def _has(self, path: str) -> bool:
+        return self._call("GET", path) == 200
+
+    def _call(self, method: str, path: str, body: object = None) -> int:
+        """The HTTP code; 0 where nobody answers."""
         context = ssl.create_default_context(cadata=self.ca_pem.decode())
         context.load_cert_chain(self._files["admin.crt"], self._files["admin.key"])
         connection = http.client.HTTPSConnection("127.0.0.1", self._port, timeout=5, context=context)
         try:
-            connection.request("GET", path)
-            return connection.getresponse().status == 200
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {"Content-Type": "application/json"})
+            return connection.getresponse().status
         except (OSError, http.client.HTTPException):
-            return False
+            return 0
         finally:
             connection.close()
 
