@@ -48,6 +48,9 @@ class Manner:
 def install(target: Target, values: Mapping[str, Any], manner: Manner) -> dict[str, Any]:
     """Install the chart as a new release; Helm's summary of it. Raises InstallError."""
     with _cluster(target) as cluster, loaded() as chart:
+        for former in releases(cluster):
+            mending = "`weft upgrade` changes it" if former["status"] == "deployed" else "`weft uninstall` removes it"
+            raise InstallError(f"a release {RELEASE} is in {target.namespace} already, {former['status']}; {mending}")
         made: dict[str, Any] = cluster.install(
             chart, RELEASE, dict(values), create_namespace=not manner.dry_run, **manner.options()
         )

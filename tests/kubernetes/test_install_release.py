@@ -190,6 +190,26 @@ def test_a_mistake_in_the_values_stops_the_install_before_anything_is_there(weft
     assert not exists(api, DEPLOYMENT)
 
 
+def test_a_second_install_says_what_to_do_instead(weft: Weft) -> None:
+    weft("install")
+    assert "`weft upgrade` changes it" in weft("install", code=1)
+
+
+def test_the_pods_are_admitted_where_pod_security_is_restricted(cluster: ApiServer, weft: Weft, api: RawApi) -> None:
+    weft("install")
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    merge = "application/merge-patch+json"
+    api("PATCH", f"/api/v1/namespaces/{NAMESPACE}", {"metadata": {"labels": labels}}, content_type=merge).expect()
+    pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
+    for name in ("weft", "weft-webhook"):
+        template = api("GET", f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}").expect()["spec"]["template"]
+        pod = {"metadata": {**template["metadata"], "name": f"{name}-tried"}, "spec": template["spec"]}
+        api("POST", pods, pod, dryRun="All").expect()
+        pod["spec"]["securityContext"]["runAsNonRoot"] = False
+        # Shows that it is looked at. The fake has no Pod Security admission.
+        assert api("POST", pods, pod, dryRun="All").code == (403 if cluster.real else 201)
+
+
 def test_without_a_release_there_is_nothing_to_upgrade_or_uninstall(weft: Weft) -> None:
     assert "`weft install` makes one" in weft("upgrade", code=1)
     assert f"no release weft is installed in {NAMESPACE}" in weft("uninstall", code=1)
