@@ -7,6 +7,7 @@ that a pod knows only at run time stands as Kubernetes' `$(VAR)`, so a stock Env
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,6 +88,42 @@ def arguments(settings: BootstrapSettings) -> list[str]:
         "--drain-time-s", str(settings.drain_seconds),
         "--disable-hot-restart",
     ]  # fmt: skip
+
+
+def with_probes(words: list[str], settings: BootstrapSettings) -> list[str] | None:
+    """Arguments of `arguments` that serve the probes of `settings` too; None for what are no such arguments."""
+    try:
+        place = words.index("--config-yaml") + 1
+        document = json.loads(words[place])
+        health, clusters = _health_manager(document), document["static_resources"]["clusters"]
+        # Both documents as texts of a container, so that `$` means the same in them.
+        more = json.loads(_container_text(bootstrap(settings)))
+        added = _health_manager(more)
+        _join(_routes(health), _routes(added), lambda route: str(route["match"]["path"]))
+        filters = health["http_filters"]
+        known = {item["name"] for item in filters}
+        filters[:0] = [item for item in added["http_filters"] if item["name"] not in known]
+        _join(clusters, more["static_resources"]["clusters"], lambda cluster: str(cluster["name"]))
+    except (ValueError, IndexError, KeyError, TypeError, StopIteration):
+        return None
+    return [*words[:place], json.dumps(document, separators=(",", ":")), *words[place + 1 :]]
+
+
+def _health_manager(document: Document) -> Document:
+    listener = next(item for item in document["static_resources"]["listeners"] if item["name"] == "health")
+    manager: Document = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    return manager
+
+
+def _routes(manager: Document) -> list[Document]:
+    routes: list[Document] = manager["route_config"]["virtual_hosts"][0]["routes"]
+    return routes
+
+
+def _join(items: list[Document], more: list[Document], key: Callable[[Document], str]) -> None:
+    """Append those that are not there yet."""
+    known = {key(item) for item in items}
+    items.extend(item for item in more if key(item) not in known)
 
 
 def _container_text(document: Document) -> str:

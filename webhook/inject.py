@@ -6,7 +6,6 @@ one that is refused with Problems.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -19,10 +18,11 @@ from kube.problem import Problem, Ref
 from proxy import ports
 from proxy.bootstrap import IDENTITY_FOLDER
 from webhook import probes, sidecar
+from webhook.again import with_newcomers
 from webhook.annotations import NOT_INJECTED, PROXY_VERSION, PodWishes, pod_wishes
 from webhook.decision import NamespaceView, left_alone
 from webhook.settings import InjectorSettings
-from webhook.shape import PodShape, read_shape
+from webhook.shape import PodShape, copied, read_shape
 
 __all__ = ["Injection", "InjectorSettings", "NamespaceView", "inject"]
 
@@ -56,6 +56,8 @@ def inject(
         message = f"this can't be read ({why}); the pod is refused"
         problem = Problem(Ref("Pod", namespace.name, ""), where.strip(".`"), message, "decode")
         return Injection(pod, "it can't be read as a pod", problems=(problem,))
+    if (made := with_newcomers(pod, shape, settings)) is not None:
+        return Injection(made, "it has its sidecar already; what was added since is probed through it", injected=True)
     alone = left_alone(shape, namespace, settings, everything=everything)
     if alone is not None:
         return Injection(pod, alone.reason, surprising=alone.surprising)
@@ -97,14 +99,11 @@ def _conflicts(shape: PodShape, settings: InjectorSettings, pod: Ref) -> Iterato
 
 
 def _with_sidecar(pod: RawDocument, shape: PodShape, wishes: PodWishes, settings: InjectorSettings) -> RawDocument:
-    made = copy.deepcopy(pod)
+    made = copied(pod)
     spec = made["spec"]
     redirection = sidecar.redirect_settings(settings, wishes)
-    lasting = (*(container for container in shape.spec.init_containers if container.is_sidecar), *shape.spec.containers)
-    turned = probes.turned(lasting, redirection.exclude_inbound_ports)
-    documents = {item["name"]: item for item in (*(spec.get("initContainers") or ()), *spec["containers"])}
-    for item in turned:
-        probes.turn(documents[item.container], item.field, item.probe.path)
+    turned = probes.turned(shape.lasting, redirection.exclude_inbound_ports)
+    probes.turn_all(made, turned)
     bootstrap = replace(
         settings.bootstrap,
         ca_file=f"{IDENTITY_FOLDER}/ca/bundle.pem",

@@ -6,7 +6,7 @@ the container lacks stay as they are; times, thresholds and headers stay in ever
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -40,8 +40,16 @@ def turned(containers: tuple[Container, ...], excluded: tuple[PortRange, ...]) -
     ]
 
 
-def turn(container: RawDocument, field: tuple[str, ...], path: str) -> None:
-    """Let one handler of a container's document ask the sidecar; the document is changed."""
+def turn_all(pod: RawDocument, items: Iterable[Turned]) -> None:
+    """Let all of these ask the sidecar; the pod's document is changed."""
+    spec = pod["spec"]
+    documents = {item["name"]: item for item in (*(spec.get("initContainers") or ()), *spec["containers"])}
+    for item in items:
+        _turn(documents[item.container], item.field, item.probe.path)
+
+
+def _turn(container: RawDocument, field: tuple[str, ...], path: str) -> None:
+    """Let one handler of a container's document ask the sidecar."""
     handler: dict[str, Any] = container
     for name in field:
         handler = handler[name]
@@ -75,7 +83,8 @@ def _ask(handler: Handler, container: Container, excluded: tuple[PortRange, ...]
     if asked is None or asked.host:
         return None
     port = _number(asked.port, container)
-    if port is None or any(port in range_ for range_ in excluded):
+    # What asks the sidecar asks it already: it was turned before, or is the sidecar's own.
+    if port is None or port == ports.HEALTH or any(port in range_ for range_ in excluded):
         return None
     if handler.http_get is not None:
         return AskHttp(port, _path(handler.http_get.path), handler.http_get.scheme.upper() == "HTTPS")

@@ -132,10 +132,27 @@ class PodShape(Part, frozen=True):
         """All containers, init containers first."""
         return (*self.spec.init_containers, *self.spec.containers)
 
+    @property
+    def lasting(self) -> tuple[Container, ...]:
+        """The containers that stay while the pod runs: native sidecars and those that are no init containers."""
+        return (*(container for container in self.spec.init_containers if container.is_sidecar), *self.spec.containers)
+
 
 def read_shape(pod: RawDocument) -> PodShape:
     """Decode what matters of a pod. Raises msgspec.ValidationError, whose text ends with the field's path."""
     return msgspec.convert(_without_nulls(pod), PodShape)
+
+
+def copied(document: RawDocument) -> RawDocument:
+    """A copy whose parts may be changed one by one: what aliases of YAML made one thing in two places is two."""
+    made: RawDocument = _copied(document)
+    return made
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _without_nulls(value: Any) -> Any:

@@ -13,6 +13,8 @@ from cryptography import x509
 
 from api_server import ApiServer
 from raw_api import MERGE, RawApi
+from registered_webhook import configuration, hook, path_of
+from webhook_server import Review, WebhookServer, allowed, patched
 from weft_webhook import ROOT, WebhookProcess, injecting
 
 INJECT = "weft.dev/inject"
@@ -196,6 +198,30 @@ def test_an_outage_holds_up_only_pods_that_a_label_of_ours_enrols(
         assert names(api("POST", pods(where), marked, dryRun="All").expect(201)) == []
     opted_out = pod("out", labels={INJECT: "disabled"})
     assert names(api("POST", pods(enrolled), opted_out).expect(201)) == []
+
+
+def test_what_a_later_webhook_adds_is_probed_through_the_sidecar_too(api: RawApi, enrolled: str) -> None:
+    agent = {"name": "agent", "image": "agent", "readinessProbe": {"tcpSocket": {"port": 7000}}}
+
+    def add_agent(review: Review) -> Review:
+        known = [each["name"] for each in review["request"]["object"]["spec"]["containers"]]
+        step = {"op": "add", "path": "/spec/containers/-", "value": agent}
+        return allowed(review) if "agent" in known else patched(review, step)
+
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    with WebhookServer(add_agent) as late:
+        # Webhook configurations are asked in the order of their names: this one after ours.
+        entry = hook("late", enrolled, rules=[rule], clientConfig=late.client_config())
+        api("POST", path_of("Mutating"), configuration("Mutating", "zz-late", entry)).expect(201)
+        try:
+            made = api("POST", pods(enrolled), pod(), dryRun="All").expect(201)
+            while "agent" not in names(made, "containers"):
+                made = api("POST", pods(enrolled), pod(), dryRun="All").expect(201)
+        finally:
+            api("DELETE", path_of("Mutating", "zz-late"))
+    asked = next(each for each in made["spec"]["containers"] if each["name"] == "agent")["readinessProbe"]
+    assert (asked["httpGet"]["path"], asked["httpGet"]["port"]) == ("/probe/agent/readiness", 15021)
+    assert names(made) == ["weft-redirect", "weft-proxy"]
 
 
 def test_a_new_certificate_is_served_without_a_restart(api: RawApi, webhook: WebhookProcess, enrolled: str) -> None:
