@@ -90,7 +90,7 @@ class Client:
         )
         try:
             return msgspec.json.decode(answer) if answer else None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise ApiUnavailable(f"{method} {path}: the answer is no JSON: {error}") from error
 
     async def request_bytes(

@@ -15,6 +15,8 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from kube.shallow import decoded
+
 T = TypeVar("T")
 
 Key = tuple[str, str]
@@ -63,7 +65,7 @@ class Collection(Generic[T]):
 
     def listed(self, raw: msgspec.Raw) -> None:
         """One item of the list that was begun. Raises msgspec.DecodeError when it is no JSON object with a name."""
-        head = _HEAD.decode(raw).metadata
+        head = decoded(_HEAD, raw).metadata
         key = head.namespace, head.name
         known = self._held.get(key)
         same = known is not None and bool(head.resource_version) and known[0] == head.resource_version
@@ -83,7 +85,7 @@ class Collection(Generic[T]):
 
     def event(self, kind: str, raw: msgspec.Raw) -> str:
         """One event `ADDED`, `MODIFIED` or `DELETED`. The object's resourceVersion; raises as `listed` does."""
-        head = _HEAD.decode(raw).metadata
+        head = decoded(_HEAD, raw).metadata
         key, version = (head.namespace, head.name), head.resource_version
         known = self._held.get(key)
         last = known[0] if known else self._graves.get(key, self._listed)

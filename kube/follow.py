@@ -15,6 +15,7 @@ import msgspec
 
 from kube.client import ApiError, ApiUnavailable, Client
 from kube.collection import Collection, newest
+from kube.shallow import decoded
 
 PAGE: Final = 500
 """Objects in a page of a list, as kubectl asks for."""
@@ -127,7 +128,9 @@ class Follower:
         self._collection.begin()
         query = {"limit": str(PAGE)}
         while True:
-            page = _PAGE.decode(await self._client.request_bytes("GET", self._path, query=query, seconds=LIST_SECONDS))
+            page = decoded(
+                _PAGE, await self._client.request_bytes("GET", self._path, query=query, seconds=LIST_SECONDS)
+            )
             for item in page.items or ():
                 self._collection.listed(item)
             if not page.metadata.continue_:
@@ -149,7 +152,7 @@ class Follower:
         async with self._client.lines(self._path, query=query) as lines:
             self._observer.in_step()
             async for line in lines:
-                self._take(_EVENT.decode(line))
+                self._take(decoded(_EVENT, line))
                 self._backoff.reset()
                 told = True
         return told

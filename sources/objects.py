@@ -14,6 +14,7 @@ import msgspec
 from kube.decode import CLUSTER_SCOPED, KINDS
 from kube.names import is_label, is_subdomain
 from kube.objects import Namespace, Object, Service
+from kube.shallow import shallow
 from smi.decode import Read, read
 
 Reader = Callable[[msgspec.Raw], Read]
@@ -26,7 +27,12 @@ def reader(api_version: str, kind: str) -> Reader:
     """What reads the objects of this kind. Items of a list don't say what they are, so it is said here."""
 
     def slowly(raw: msgspec.Raw) -> Read:
-        document = msgspec.json.decode(raw)
+        try:
+            return _read(msgspec.json.decode(raw))
+        except RecursionError:
+            return _read(msgspec.json.decode(shallow(bytes(raw))))
+
+    def _read(document: object) -> Read:
         return read({**document, "apiVersion": api_version, "kind": kind} if isinstance(document, dict) else {})
 
     struct = KINDS.get((api_version, kind))
@@ -37,7 +43,7 @@ def reader(api_version: str, kind: str) -> Reader:
     def quickly(raw: msgspec.Raw) -> Read:
         try:
             found: Object = decoder.decode(raw)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, RecursionError):
             return slowly(raw)
         sound = named(found.name) and (kind in CLUSTER_SCOPED) == (not found.namespace)
         if not sound or not (kind in CLUSTER_SCOPED or is_label(found.namespace)):

@@ -219,6 +219,17 @@ async def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_circle(t
     assert min(world.waits) >= 0.1
 
 
+@pytest.mark.parametrize("how", ["list", "event"])
+async def test_an_object_nested_without_end_stops_nobody(tmp_path: Path, how: str) -> None:
+    deep = b'{"metadata":{"name":"deep","namespace":"ns","resourceVersion":"8"},"value":"y","z":%s}'
+    deep %= b"[" * 9000 + b"]" * 9000
+    first = b'{"metadata":{"resourceVersion":"7"},"items":[%s]}' % (deep if how == "list" else b"")
+    line = event("ADDED", pod("a", 9)) if how == "list" else b'{"type":"ADDED","object":%s}\n' % deep
+    script = Script(web.Response(body=first), [line, event("ADDED", pod("a", 10))])
+    async with following(tmp_path, script) as world:
+        await world.until(deep="y", a="x")
+
+
 async def test_a_kind_that_is_not_served_is_the_end(tmp_path: Path) -> None:
     script = Script(page(pod("a", 3), version=7), refusal(404, "NotFound"))
     world = World()

@@ -59,6 +59,16 @@ def test_what_can_not_be_read_is_set_aside_with_a_problem(document: object) -> N
     assert found.problems
 
 
+@pytest.mark.parametrize("depth", [400, 900, 5000])
+def test_a_field_nested_without_end_sets_the_object_aside(depth: int) -> None:
+    deep = b'{"metadata":{"name":"s","namespace":"shop"},"spec":{"service":"web","backends":%s}}'
+    document = msgspec.Raw(deep % (b"[" * depth + b"]" * depth))
+    for api_version, kind in (("split.smi-spec.io/v1alpha4", "TrafficSplit"), ("v1", "Service")):
+        found = reader(api_version, kind)(document)
+        assert found.object is None or kind == "Service", "a Service has no such field"
+        assert bool(found.problems) == (found.object is None)
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 70000) | st.text("ab-0", max_size=3),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abc"), inner, max_size=2),
