@@ -88,17 +88,26 @@ class ControlPlane:
                 await admin
         except BaseExceptionGroup as group:
             raise _single(group) from None
+        finally:
+            for each in sockets:
+                each.close()
 
     async def _first_round(self, stop: asyncio.Event) -> bool:
-        """Wait for the first whole world and publish what it means. False: it is time to stop."""
-        world, stopping = asyncio.ensure_future(self.store.settled()), asyncio.ensure_future(stop.wait())
+        """Wait for a whole world and publish what it means. False: it is time to stop.
+
+        A round that fails by a mistake of ours is no first round: nobody is answered until one succeeds.
+        """
+        stopping = asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait((world, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if world.done():
+            while not self.status.rounds:
+                world = asyncio.ensure_future(self.store.settled())
+                await asyncio.wait((world, stopping), return_when=asyncio.FIRST_COMPLETED)
+                if not world.done():
+                    world.cancel()
+                    return False
                 self.pipeline.round(world.result())
-            return world.done()
+            return True
         finally:
-            world.cancel()
             stopping.cancel()
 
     async def _serve(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
