@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import sys
@@ -12,7 +13,6 @@ from pathlib import Path
 
 from api_server import ApiServer
 from cluster_world import when
-from kube.client import Client
 
 
 def free_port() -> int:
@@ -33,16 +33,16 @@ def readiness(port: int) -> dict[str, object]:
 
 
 async def test_a_control_plane_is_ready_once_it_read_the_cluster(
-    api_server: ApiServer, client: Client, tmp_path: Path
+    api_server: ApiServer, namespace: str, tmp_path: Path
 ) -> None:
-    await client.request("POST", "/api/v1/namespaces", body={"metadata": {"name": "weft-system"}})
     admin = free_port()
     command = [
         sys.executable, "-m", "controlplane.cli.main", "run", "--kubernetes", "--kubeconfig",
         str(api_server.admin_kubeconfig), "--xds-port", str(free_port()), "--admin-port", str(admin),
     ]  # fmt: skip
     with (tmp_path / "log").open("w") as log:
-        process = await asyncio.create_subprocess_exec(*command, stderr=log)
+        environment = {**os.environ, "POD_NAMESPACE": namespace}
+        process = await asyncio.create_subprocess_exec(*command, stderr=log, env=environment)
     try:
         await when(lambda: bool(readiness(admin).get("ready")) or process.returncode is not None)
         assert process.returncode is None, (tmp_path / "log").read_text()
@@ -54,4 +54,3 @@ async def test_a_control_plane_is_ready_once_it_read_the_cluster(
         if process.returncode is None:
             process.kill()
             await process.wait()
-        await client.request("DELETE", "/api/v1/namespaces/weft-system")
