@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import grpc.aio
 
@@ -157,3 +158,47 @@ class Proxy:
                 if first:
                     request.node.id, first = self._node, False
                 await call.write(request.SerializeToString())
+
+
+class Service:
+    """What the Service `weft` is in a cluster: it leads new connections to a replica that says it is ready."""
+
+    def __init__(self, path: Path) -> None:
+        self.replicas: list[Replica] = []
+        self.path = path
+        self._server: asyncio.AbstractServer | None = None
+        self._flows: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_unix_server(self._accept, self.path)
+        await asyncio.to_thread(self.path.chmod, 0o666)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for flow in self._flows:
+            flow.cancel()
+        await asyncio.gather(*self._flows, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ready = [replica for replica in self.replicas if replica.plane.status.ready]
+        if not ready:
+            writer.close()
+            return
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", ready[0].plane.server.port)
+        for source, sink in ((reader, there_writer), (there_reader, writer)):
+            flow = asyncio.create_task(_pour(source, sink))
+            self._flows.add(flow)
+            flow.add_done_callback(self._flows.discard)
+
+
+async def _pour(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    try:
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+    except ConnectionError:
+        pass
+    finally:
+        sink.close()

@@ -159,11 +159,11 @@ class Sidecars:
             contents = {**snapshot.resources, SECRET: {**snapshot.resources[SECRET], **own}}
             self.ads.publish(node_id(pod), contents)
 
-    async def start(self, name: str, number: int, *, sidecar: bool = True) -> Pod:
-        """A pod `shop/<name>` at 10.77.0.<number> and fd77::<number>."""
+    async def start(self, name: str, number: int, *, sidecar: bool = True, namespace: str = "shop") -> Pod:
+        """A pod `<namespace>/<name>` at 10.77.0.<number> and fd77::<number>."""
         folder = self._folder / name
         folder.mkdir()
-        pod = Pod(PodId("shop", name), f"10.77.0.{number}", f"fd77::{number}", f"weft-{self._run}-{number}", folder)
+        pod = Pod(PodId(namespace, name), f"10.77.0.{number}", f"fd77::{number}", f"weft-{self._run}-{number}", folder)
         self.pods[name] = pod
         await asyncio.to_thread(self._network, pod, f"v{number}")
         if sidecar:
