@@ -103,11 +103,32 @@ def test_pods_of_a_deployment_have_their_sidecar_and_the_template_does_not(
     assert names(kept) == []
 
 
-def test_a_deployment_with_a_bad_annotation_says_so_in_its_replica_set(
-    api: RawApi, controllers: ApiServer, enrolled: str
+def test_a_deployment_with_a_bad_annotation_is_refused_when_it_is_applied(api: RawApi, enrolled: str) -> None:
+    asked = deployment(**{"weft.dev/proxy-concurrency": "many"})
+    answer = api("POST", f"{APPS}/{enrolled}/deployments", asked)
+    assert (answer.code, answer.reason) == (422, "Invalid")
+    field = "spec.template.metadata.annotations[weft.dev/proxy-concurrency]"
+    assert [cause["field"] for cause in answer.causes] == [field]
+
+
+def test_a_deployment_in_a_namespace_that_no_label_of_ours_names_is_none_of_our_business(
+    api: RawApi, webhook: WebhookProcess, namespace: str
 ) -> None:
+    asked = deployment(**{"weft.dev/proxy-concurrency": "many"})
+    api("POST", f"{APPS}/{namespace}/deployments", asked).expect(201)
+
+
+def test_a_word_that_enrols_nobody_is_warned_of(api: RawApi, webhook: WebhookProcess, namespace: str) -> None:
+    body = {"metadata": {"labels": {INJECT: "true"}}}
+    answer = api("PATCH", f"/api/v1/namespaces/{namespace}", body, content_type=MERGE)
+    answer.expect(200)
+    assert any(f"metadata.labels[{INJECT}]: 'true' means nothing" in warning for warning in answer.warnings)
+
+
+def test_a_controller_whose_pods_are_refused_says_why(api: RawApi, controllers: ApiServer, enrolled: str) -> None:
     only_real(controllers, "conditions of ReplicaSets")
-    api("POST", f"{APPS}/{enrolled}/deployments", deployment(**{"weft.dev/proxy-concurrency": "many"})).expect(201)
+    asked = deployment(**{"weft.dev/proxy-concurrency": "many"})
+    api("POST", f"{APPS}/{enrolled}/replicasets", asked).expect(201)
     with api.watch(f"{APPS}/{enrolled}/replicasets") as events:
         said = next(
             condition["message"]
