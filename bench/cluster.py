@@ -19,13 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bench.cluster_world import AT_ONCE, NAMESPACE, ClusterSize, beat, fill, paced, running
+from bench.cluster_world import AT_ONCE, NAMESPACE, ClusterSize, beat, fill, paced, pod, running
 from kube.client import Client, ClientSettings
 
 if TYPE_CHECKING:
     from tests.fakes.server import FakeApiServer
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+PODS: Final = ("", "pods")
 SETTLE: Final = 3.0
 """Seconds before and after the storm in which nothing is written."""
 LIMIT: Final = 120.0
@@ -84,23 +85,29 @@ def cluster(size: ClusterSize, rate: float, seconds: float) -> Result:
     if binaries:
         real = RealApiServer.start(_without_controllers(binaries))
         try:
-            return asyncio.run(_measured(real.admin_kubeconfig, size, seconds, partial(_by_patches, rate=rate)))
+            storm = partial(_by_patches, rate=rate)
+            return asyncio.run(_measured(real.admin_kubeconfig, size, seconds, storm, None))
         finally:
             real.stop()
     fake = FakeApiServer.start(controllers=False)
     try:
-        return asyncio.run(_measured(fake.admin_kubeconfig, size, seconds, partial(_by_storage, fake, rate=rate)))
+        storm = partial(_by_storage, fake, rate=rate)
+        return asyncio.run(_measured(fake.admin_kubeconfig, size, seconds, storm, fake))
     finally:
         fake.stop()
 
 
-async def _measured(kubeconfig: Path, size: ClusterSize, seconds: float, storm: Storm) -> Result:
+async def _measured(
+    kubeconfig: Path, size: ClusterSize, seconds: float, storm: Storm, fake: FakeApiServer | None
+) -> Result:
     from cluster_world import install  # noqa: PLC0415 - test support, which is no package
 
     client = await Client.open(ClientSettings(kubeconfig))
     await install(client)
     started = time.monotonic()
-    await fill(client, size)
+    await fill(client, size, 1 if fake else size.pods)
+    if fake:
+        await asyncio.to_thread(fake.call, partial(_copy_pods, fake, size))
     filled = time.monotonic() - started
     plane = Plane(kubeconfig)
     try:
@@ -138,6 +145,17 @@ async def _measured(kubeconfig: Path, size: ClusterSize, seconds: float, storm: 
     }
 
 
+def _copy_pods(fake: FakeApiServer, size: ClusterSize) -> None:
+    """All pods like the first, which was made by HTTP, straight into the fake's storage."""
+    first = fake.api.store.get(PODS, (NAMESPACE, "p0"))
+    assert first
+    for number in range(1, size.pods):
+        wanted = pod(size, number)
+        metadata = {**first.object["metadata"], **wanted["metadata"], "uid": f"00000000-0000-0000-0000-{number:012d}"}
+        spec = {**first.object["spec"], **wanted["spec"]}
+        fake.api.store.create(PODS, {**first.object, "metadata": metadata, "spec": spec, **running(number)})
+
+
 async def _by_storage(
     fake: FakeApiServer, _client: Client, size: ClusterSize, *, rate: float, seconds: float
 ) -> tuple[int, float]:
@@ -146,9 +164,9 @@ async def _by_storage(
     async def write() -> tuple[int, float]:
         store, written, started = fake.api.store, 0, time.monotonic()
         async for number in paced(rate, seconds):
-            stored = store.get(("", "pods"), (NAMESPACE, f"p{number % size.pods}"))
+            stored = store.get(PODS, (NAMESPACE, f"p{number % size.pods}"))
             assert stored
-            store.replace(("", "pods"), {**stored.object, **running(number % size.pods, 1 + number)}, stored)
+            store.replace(PODS, {**stored.object, **running(number % size.pods, 1 + number)}, stored)
             written += 1
         return written, time.monotonic() - started
 

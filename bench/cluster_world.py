@@ -111,8 +111,8 @@ def running(number: int, beat: int = 0) -> Manifest:
     return {"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": conditions}}
 
 
-async def fill(client: Client, size: ClusterSize) -> None:
-    """Create everything."""
+async def fill(client: Client, size: ClusterSize, pods: int) -> None:
+    """Create everything, but only so many of the pods."""
     for name in (NAMESPACE, "weft-system"):
         await client.request("POST", "/api/v1/namespaces", body={"metadata": {"name": name}})
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
@@ -124,7 +124,7 @@ async def fill(client: Client, size: ClusterSize) -> None:
             yield partial(client.request, "POST", slices, body=endpoint_slice(size, number))
         for number in range(size.splits):
             yield partial(client.request, "POST", splits, body=split(size, number))
-        for number in range(size.pods):
+        for number in range(pods):
             yield partial(_run_pod, client, size, number)
 
     for number in range(size.accounts):
@@ -165,10 +165,12 @@ async def together(steps: Iterator[Callable[[], Coroutine[Any, Any, Any]]]) -> N
 
 
 async def paced(rate: float, seconds: float) -> AsyncIterator[int]:
-    """Numbers at a rate; late ones come at once."""
+    """Numbers at a rate, for so long; late ones come at once."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     for number in range(int(rate * seconds)):
+        if loop.time() > started + seconds:
+            return
         due = started + number / rate
         if due > loop.time():
             await asyncio.sleep(due - loop.time())

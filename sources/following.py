@@ -86,6 +86,7 @@ class Following:
             try:
                 place = await self._look()
             except (ApiError, ApiUnavailable) as error:
+                self._absent = 0
                 self.out_of_step(str(error))
                 await self._clock.sleep(backoff.seconds())
                 continue
