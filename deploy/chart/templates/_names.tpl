@@ -89,3 +89,21 @@ key: kubernetes.io/metadata.name
 operator: NotIn
 values: {{- concat (list "kube-system" "kube-public" "kube-node-lease" .Release.Namespace) .Values.admission.excludedNamespaces | uniq | toYaml | nindent 2 }}
 {{- end }}
+
+{{/* Flags of the webhook for sidecars; those without a value are left out. */}}
+{{- define "weft.sidecarFlags" -}}
+{{- $injector := .Values.injector }}
+{{- $requests := $injector.resources.requests | default dict }}
+{{- $limits := $injector.resources.limits | default dict -}}
+image-pull-policy: {{ $injector.imagePullPolicy | quote }}
+proxy-log-level: {{ $injector.logLevel | quote }}
+proxy-concurrency: {{ $injector.concurrency | default "" | quote }}
+proxy-cpu-request: {{ $requests.cpu | default "" | quote }}
+proxy-memory-request: {{ $requests.memory | default "" | quote }}
+proxy-cpu-limit: {{ $limits.cpu | default "" | quote }}
+proxy-memory-limit: {{ $limits.memory | default "" | quote }}
+exclude-inbound-ports: {{ $injector.excludeInboundPorts | quote }}
+exclude-outbound-ports: {{ $injector.excludeOutboundPorts | quote }}
+exclude-inbound-cidrs: {{ $injector.excludeInboundCidrs | quote }}
+exclude-outbound-cidrs: {{ $injector.excludeOutboundCidrs | quote }}
+{{- end }}

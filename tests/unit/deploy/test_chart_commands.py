@@ -44,6 +44,31 @@ def test_the_webhook_is_told_how_to_inject() -> None:
     assert (found["redirect"], found["native_sidecars"], found["other_meshes"]) == ("cni", "off", True)
 
 
+def test_the_webhook_is_told_what_sidecars_get() -> None:
+    resources = {"requests": {"cpu": "70m", "memory": "100Mi"}, "limits": {"cpu": 2, "memory": "1Gi"}}
+    chosen = {
+        "imagePullPolicy": "Always", "logLevel": "debug", "concurrency": 4, "resources": resources, "ipv6": False,
+        "excludeInboundPorts": "9000-9010,9443", "excludeOutboundPorts": "3306",
+        "excludeInboundCidrs": "10.9.0.0/16", "excludeOutboundCidrs": "10.8.0.0/16,fd00::/8",
+    }  # fmt: skip
+    found = understood({"injector": chosen}, "weft-webhook")
+    names = {
+        "image_pull_policy": "Always", "proxy_log_level": "debug", "proxy_concurrency": "4", "ipv6": False,
+        "proxy_cpu_request": "70m", "proxy_memory_request": "100Mi", "proxy_cpu_limit": "2",
+        "proxy_memory_limit": "1Gi",
+        "exclude_inbound_ports": "9000-9010,9443", "exclude_outbound_ports": "3306",
+        "exclude_inbound_cidrs": "10.9.0.0/16", "exclude_outbound_cidrs": "10.8.0.0/16,fd00::/8",
+    }  # fmt: skip
+    assert {name: found[name] for name in names} == names
+
+
+def test_what_is_not_chosen_is_left_to_the_injector() -> None:
+    found = understood({}, "weft-webhook")
+    unset = ("image_pull_policy", "proxy_log_level", "proxy_concurrency", "proxy_cpu_limit", "exclude_outbound_cidrs")
+    assert [found[name] for name in unset] == [None] * 5
+    assert (found["proxy_cpu_request"], found["proxy_memory_request"]) == ("50m", "96Mi")
+
+
 @pytest.mark.parametrize(("value", "flag"), [("auto", "auto"), ("always", "on"), ("never", "off")])
 def test_native_sidecars_are_words_that_yaml_does_not_read_as_booleans(value: str, flag: str) -> None:
     assert understood({"injector": {"nativeSidecars": value}}, "weft-webhook")["native_sidecars"] == flag

@@ -38,6 +38,11 @@ def test_a_mistake_in_the_values_is_refused_with_its_name(where: str) -> None:
         rendered(WRONG[where])
 
 
+def test_a_priority_class_without_a_name_is_refused() -> None:
+    with pytest.raises(InstallError, match=r"priorityClass\.name is needed"):
+        rendered({"priorityClass": {"name": ""}})
+
+
 def test_cert_manager_without_an_issuer_is_refused() -> None:
     with pytest.raises(InstallError, match=r"certificates\.issuerRef\.name is needed"):
         rendered({"certificates": {"webhook": "cert-manager"}})
@@ -61,7 +66,7 @@ def test_the_schema_knows_every_value_and_no_other() -> None:
         return {leaf for key, item in part["properties"].items() for leaf in known(item, f"{path}.{key}".lstrip("."))}
 
     values = leaves(yaml.safe_load((CHART / "values.yaml").read_text()))
-    maps = {"controlPlane.resources", "webhook.resources"}  # lists of quantities by name
+    maps = {"controlPlane.resources", "webhook.resources", "injector.resources"}  # lists of quantities by name
     narrowed = {next((name for name in maps if leaf.startswith(name)), leaf) for leaf in values}
     offered = {next((name for name in maps if leaf.startswith(name)), leaf) for leaf in known(schema)}
     assert offered - {"global"} == narrowed
