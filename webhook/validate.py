@@ -87,7 +87,7 @@ class Validator:
             yield _draft(raw)
         elif group in GROUPS:
             yield from self._smi_problems(raw)
-        elif raw.get("kind") in MARKED:
+        elif str(raw.get("kind")) in MARKED:
             yield from marks_problems(raw, self.settings)
 
     def _smi_problems(self, raw: RawDocument) -> Iterable[Problem]:
@@ -156,7 +156,7 @@ def _deleted(raw: RawDocument) -> bool:
 
 def _meaning(raw: RawDocument) -> Any:
     """Everything of an object that is judged."""
-    if raw.get("kind") in MARKED:
+    if str(raw.get("kind")) in MARKED:
         return marks(raw)
     metadata = raw.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
