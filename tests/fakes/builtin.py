@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from tests.fakes.api import Api
     from tests.fakes.requests import Call
 
+EMPTY_STATUS: dict[str, Object] = {
+    "deployments": {},
+    "statefulsets": {},
+    "daemonsets": {},
+    "jobs": {},
+    "poddisruptionbudgets": {},
+    "replicasets": {"replicas": 0},
+}
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 PROBE: Object = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
 
@@ -266,11 +274,12 @@ def prepared(api: Api, kind: Kind, thing: Object) -> Object:
             return {**thing, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
         case "services":
             return _with_address(api, thing)
-        case "deployments" | "statefulsets" | "daemonsets" | "jobs" | "poddisruptionbudgets":
-            return {**thing, "status": {}}
-        case "replicasets":
-            return {**thing, "status": {"replicas": 0}}
-    return thing
+        case "customresourcedefinitions":
+            stored = [each["name"] for each in thing["spec"].get("versions", []) if each.get("storage")]
+            status = {"acceptedNames": {"kind": "", "plural": ""}, "conditions": None, "storedVersions": stored}
+            return {**thing, "status": status}
+    empty = EMPTY_STATUS.get(kind.plural)
+    return thing if empty is None else {**thing, "status": dict(empty)}
 
 
 def quality(pod: Object) -> str:

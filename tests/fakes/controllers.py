@@ -7,7 +7,7 @@ DaemonSets and Jobs get no pods here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from tests.fakes import endpoint_slices
@@ -59,13 +59,20 @@ class Controllers:
             for kind, owning in (("ReplicaSet", REPLICA_SETS), ("Deployment", DEPLOYMENTS)):
                 if owner["kind"] == kind:
                     self._mark(owning, (place[0], owner["name"]))
+        for service in self._services(key, event):
+            self._mark(endpoint_slices.SERVICES, service)
+
+    def _services(self, key: Key, event: Event) -> Iterable[Place]:
+        """The Services whose slices a write may change."""
+        thing = event.after.object
         if key == PODS:
-            for service in endpoint_slices.services_of(self._api, event):
-                self._mark(endpoint_slices.SERVICES, service)
-        elif key == endpoint_slices.SLICES:
-            name = (event.after.object["metadata"].get("labels") or {}).get(endpoint_slices.SERVICE_NAME)
-            if name:
-                self._mark(endpoint_slices.SERVICES, (place[0], name))
+            return endpoint_slices.services_of(self._api, event)
+        if key == endpoint_slices.NODES and event.type != "MODIFIED":
+            return [place_of(each.object) for each in self._api.store.all(endpoint_slices.SERVICES)]
+        name = (thing["metadata"].get("labels") or {}).get(endpoint_slices.SERVICE_NAME)
+        if key == endpoint_slices.SLICES and name:
+            return [(thing["metadata"]["namespace"], name)]
+        return []
 
     async def _slices(self, place: Place) -> None:
         endpoint_slices.reconcile(self._api, place)

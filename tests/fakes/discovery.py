@@ -133,7 +133,7 @@ def _lines(kind: Kind) -> Iterable[Object]:
         line["categories"] = list(kind.categories)
     yield line
     for each in kind.subresources:
-        group, name, body, verbs = OTHERS.get(each, ("", "", kind.kind, ("get", "patch", "update")))
+        group, name, body, verbs = OTHERS.get(each, ("", "", kind.kind, _verbs(each)))
         below: Object = {
             "name": f"{kind.plural}/{each}",
             "singularName": "",
@@ -144,6 +144,10 @@ def _lines(kind: Kind) -> Iterable[Object]:
         if each in OTHERS:
             below |= {"group": group, "version": name} if group else {}
         yield below
+
+
+def _verbs(subresource: str) -> tuple[str, ...]:
+    return ("update",) if subresource == "finalize" else ("get", "patch", "update")
 
 
 def _entry(kind: Kind) -> Object:

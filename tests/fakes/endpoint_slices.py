@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SERVICES: Key = ("", "services")
 SLICES: Key = ("discovery.k8s.io", "endpointslices")
+NODES: Key = ("", "nodes")
 SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 CONTROLLER = "endpointslice-controller.k8s.io"
@@ -78,7 +79,7 @@ def _wanted(api: Api, service: Object) -> list[Object]:
     by_ports: dict[str, list[Object]] = {}
     for stored in api.store.all(("", "pods"), service["metadata"]["namespace"]):
         pod = stored.object
-        if _selects(service, pod) and _has_address(pod):
+        if _selects(service, pod) and _is_listed(api, service, pod):
             ports = json.dumps(_ports(service, pod))
             by_ports.setdefault(ports, []).append(_endpoint(api, service, pod))
     if not by_ports:
@@ -108,8 +109,12 @@ def _slice(service: Object, endpoints: list[Object] | None, ports: list[Object] 
     }
 
 
-def _has_address(pod: Object) -> bool:
-    status = pod.get("status", {})
+def _is_listed(api: Api, service: Object, pod: Object) -> bool:
+    """A pod with an address that has not ended, on a node that exists."""
+    status, node = pod.get("status", {}), pod["spec"].get("nodeName", "")
+    known = not node or api.store.get(NODES, ("", node)) is not None
+    if not known and not service["spec"].get("publishNotReadyAddresses"):
+        return False
     return bool(status.get("podIP")) and status.get("phase") not in {"Succeeded", "Failed"}
 
 
@@ -132,7 +137,7 @@ def _endpoint(api: Api, service: Object, pod: Object) -> Object:
     }  # fmt: skip
     if spec.get("nodeName"):
         made["nodeName"] = spec["nodeName"]
-        node = api.store.get(("", "nodes"), ("", spec["nodeName"]))
+        node = api.store.get(NODES, ("", spec["nodeName"]))
         zone = (node.object["metadata"].get("labels") or {}).get("topology.kubernetes.io/zone") if node else None
         if zone:
             made["zone"] = zone

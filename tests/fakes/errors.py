@@ -119,7 +119,7 @@ def method_not_allowed() -> StatusError:
 
 
 def unsupported_media_type(text: str) -> StatusError:
-    return StatusError(415, "UnsupportedMediaType", text, {})
+    return StatusError(415, "UnsupportedMediaType", text)
 
 
 def invalid(group: str, kind: str, name: str, causes: Sequence[Cause]) -> StatusError:

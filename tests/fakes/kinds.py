@@ -68,10 +68,16 @@ def _built_in(group: str, version: str, lines: str) -> Iterator[Kind]:
             scope == "ns",
             singular=kind.lower(),
             short_names=() if short == "-" else tuple(short.split(",")),
-            categories=("all",) if plural in SHOWN_BY_GET_ALL else (),
+            categories=_categories(group, plural),
             subresources=() if subresources == "-" else tuple(subresources.split(",")),
             verbs=tuple(verbs[0].split(",")) if verbs else ALL_VERBS,
         )
+
+
+def _categories(group: str, plural: str) -> tuple[str, ...]:
+    if group in {"admissionregistration.k8s.io", "apiextensions.k8s.io"}:
+        return ("api-extensions",)
+    return ("all",) if plural in SHOWN_BY_GET_ALL else ()
 
 
 SHOWN_BY_GET_ALL = words(

@@ -103,8 +103,10 @@ class Reader:
         limit = int(call.query.get("limit") or 0)
         page = matching[:limit] if limit else matching
         meta: Object = {"resourceVersion": str(version)}
-        if len(matching) > len(page):
-            meta["continue"] = _token(version, _order(page[-1]))
+        if call.kind.crd is not None:
+            meta = {"continue": "", **meta}
+        if limit and page and len(page) == limit and _order(page[-1]) < _order(found[-1]):
+            meta["continue"] = _token(version, _order(page[-1]))  # whatever follows may match nothing
             if not (call.query.get("labelSelector") or call.query.get("fieldSelector")):
                 meta["remainingItemCount"] = len(matching) - len(page)
         items = await self.encoded(call.kind, page, of_list=True)
@@ -170,7 +172,7 @@ class Reader:
                 return
             async for line in self._events(call, chosen, start):
                 yield line
-            if is_true(call.query.get("sendInitialEvents", "")):
+            if is_true(call.query.get("sendInitialEvents", "")) and _bookmarked(call):
                 yield self._bookmark(call, {INITIAL_EVENTS_END: "true"})
             async for line in self._live(call, chosen, feed):
                 yield line
@@ -191,20 +193,20 @@ class Reader:
         return store.since(key, number(wanted))
 
     async def _live(self, call: Call, chosen: Selection, feed: Feed) -> AsyncIterator[bytes]:
-        bookmarks = is_true(call.query.get("allowWatchBookmarks", ""))
         loop = asyncio.get_running_loop()
         end = loop.time() + float(call.query.get("timeoutSeconds") or self._api.watch_seconds)
+        mark = _next_bookmark(loop.time(), end, self._api.bookmark_seconds)
         while not feed.ended or feed.waiting:
             with contextlib.suppress(TimeoutError):
-                wait = min(end - loop.time(), self._api.bookmark_seconds)
-                await asyncio.wait_for(feed.woken.wait(), max(wait, 0))
-            quiet = not feed.woken.is_set()
+                await asyncio.wait_for(feed.woken.wait(), max(min(end, mark) - loop.time(), 0))
             feed.woken.clear()
             while feed.waiting:
                 async for line in self._events(call, chosen, [feed.waiting.popleft()]):
                     yield line
-            if bookmarks and (quiet or feed.bookmark):
+            if _bookmarked(call) and (feed.bookmark or loop.time() >= mark):
                 yield self._bookmark(call, {})
+            if loop.time() >= mark:
+                mark = _next_bookmark(loop.time(), end, self._api.bookmark_seconds)
             feed.bookmark = False
             if loop.time() >= end:
                 return
@@ -224,11 +226,21 @@ class Reader:
             yield _line(kind, reply.body if reply else body)
 
     def _bookmark(self, call: Call, annotations: dict[str, str]) -> bytes:
-        metadata: Object = {"resourceVersion": str(self._api.store.version), "creationTimestamp": None}
+        metadata: Object = {"resourceVersion": str(self._api.store.version)}
         if annotations:
             metadata["annotations"] = annotations
         head = {"kind": call.kind.kind, "apiVersion": call.kind.api_version}
         return _line("BOOKMARK", msgspec.json.encode({**head, "metadata": metadata}))
+
+
+def _bookmarked(call: Call) -> bool:
+    return is_true(call.query.get("allowWatchBookmarks", ""))
+
+
+def _next_bookmark(now: float, end: float, pause: float) -> float:
+    """When to send the next bookmark: after `pause`, and two seconds before the watch ends."""
+    last = end - 2
+    return min(now + pause, last) if now < last else end + 1
 
 
 def _seen_as(event: Event, chosen: Selection) -> tuple[str, Stored] | None:
@@ -306,9 +318,13 @@ def _check_watch_options(call: Call) -> None:
         causes.append(
             _refused(where, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
         )
+    if match and match != "NotOlderThan":
+        text = f'Unsupported value: "{match}": supported values: "NotOlderThan"'
+        causes.append(Cause(where, text, "FieldValueNotSupported"))
     _raise(causes)
-    if (version := query.get("resourceVersion", "")) not in {"", "0"}:
-        number(version)
+    if not (version := query.get("resourceVersion", "0") or "0").isdigit():
+        why = f'strconv.ParseUint: parsing "{version}": invalid syntax'
+        raise StatusError(500, "", f'resourceVersion: Invalid value: "{version}": {why}')
 
 
 def _refused(where: str, why: str) -> Cause:

@@ -20,6 +20,7 @@ from tests.fakes.errors import (
     invalid,
     method_not_allowed,
     no_such_path,
+    not_found,
 )
 from tests.fakes.hooks import User
 from tests.fakes.kinds import Kind, Kinds
@@ -163,7 +164,7 @@ def kind_of(kinds: Kinds, target: Target) -> Kind:
     if kind is None:
         raise no_such_path()
     if target.subresource and target.subresource.split("/")[0] not in kind.subresources:
-        raise no_such_path()
+        raise no_such_path() if kind.crd is None else not_found(kind.group, kind.plural, target.name)
     if target.namespace and not kind.namespaced and kind.key != ("", "namespaces"):
         raise no_such_path()
     if kind.namespaced and not target.namespace and (target.name or request_needs_namespace(target)):

@@ -25,6 +25,8 @@ REPLICA_SETS: Key = ("apps", "replicasets")
 PODS: Key = ("", "pods")
 HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
+HAS_ENOUGH = ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+HAS_TOO_FEW = ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
 LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 
@@ -110,10 +112,7 @@ class Rollouts:
             if not any(_count(each, "replicas") for each in old):
                 self._scale(new, wanted)
             return
-        rolling = strategy.get("rollingUpdate") or {}
-        surge = share(rolling.get("maxSurge", "25%"), wanted, up=True)
-        lost = share(rolling.get("maxUnavailable", "25%"), wanted, up=False)
-        lost = lost if surge or lost else 1
+        surge, lost = _limits(spec)
         total = _wants(new) + sum(_wants(each) for each in old)
         grown = min(wanted, _wants(new) + max(0, wanted + surge - total)) if _wants(new) < wanted else wanted
         self._scale(new, grown)
@@ -143,14 +142,19 @@ class Rollouts:
             "updatedReplicas": _count(new, "replicas"),
             "readyReplicas": sum(_count(each, "readyReplicas") for each in every),
             "availableReplicas": available,
-            "unavailableReplicas": max(0, wanted - available),
+            "unavailableReplicas": max(0, sum(_wants(each) for each in every) - available),
         }
         done = counts["updatedReplicas"] == wanted == available == counts["replicas"]
         status = {name: value for name, value in counts.items() if value}
+        enough = available >= wanted - _limits(deployment["spec"])[1]
+        which = f'ReplicaSet "{new.object["metadata"]["name"]}"'
         status["conditions"] = [
-            self._condition(deployment, "Available", available >= wanted, "MinimumReplicasAvailable"),
-            self._condition(deployment, "Progressing", True, "NewReplicaSetAvailable" if done else "ReplicaSetUpdated"),
-        ]
+            self._condition(deployment, "Available", *(HAS_ENOUGH if enough else HAS_TOO_FEW)),
+            self._condition(
+                deployment, "Progressing", "True", "NewReplicaSetAvailable" if done else "ReplicaSetUpdated",
+                f"{which} has successfully progressed." if done else f"{which} is progressing.",
+            ),
+        ]  # fmt: skip
         annotations = {**(deployment["metadata"].get("annotations") or {})}
         annotations[REVISION] = new.object["metadata"]["annotations"][REVISION]
         metadata = {**deployment["metadata"], "annotations": annotations}
@@ -158,15 +162,14 @@ class Rollouts:
         if thing != deployment:
             self._api.store.replace(DEPLOYMENTS, thing, stored)
 
-    def _condition(self, deployment: Object, kind: str, holds: bool, reason: str) -> Object:
+    def _condition(self, deployment: Object, kind: str, holds: str, reason: str, message: str) -> Object:
+        said = {"type": kind, "status": holds, "reason": reason, "message": message}
         for each in deployment.get("status", {}).get("conditions") or []:
-            if each["type"] == kind and each["status"] == str(holds) and each["reason"] == reason:
+            if all(each.get(name) == value for name, value in said.items()):
                 found: Object = each
                 return found
         now = self._api.now()
-        return {
-            "type": kind, "status": str(holds), "reason": reason, "lastUpdateTime": now, "lastTransitionTime": now,
-        }  # fmt: skip
+        return {**said, "lastUpdateTime": now, "lastTransitionTime": now}
 
     # --- ReplicaSets
 
@@ -221,6 +224,16 @@ class Rollouts:
         kind = self._api.kinds.find(key[0], "v1", key[1])
         assert kind is not None
         return await self._api.writes.created(_call(kind, thing["metadata"]["namespace"], controller), thing)
+
+
+def _limits(spec: Object) -> tuple[int, int]:
+    """How many pods more, and how many fewer, a rollout may have."""
+    rolling = spec["strategy"].get("rollingUpdate")
+    if rolling is None:
+        return 0, 0
+    surge = share(rolling.get("maxSurge", "25%"), spec["replicas"], up=True)
+    lost = share(rolling.get("maxUnavailable", "25%"), spec["replicas"], up=False)
+    return surge, lost if surge or lost else 1
 
 
 def _call(kind: Kind, namespace: str, controller: str) -> Call:

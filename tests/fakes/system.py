@@ -20,6 +20,12 @@ NAMESPACES: Key = ("", "namespaces")
 ACCOUNTS: Key = ("", "serviceaccounts")
 CONFIG_MAPS: Key = ("", "configmaps")
 ROOT_CA = "kube-root-ca.crt"
+DESCRIPTION = "kubernetes.io/description"
+WHAT_FOR = (
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
+    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
+    "clusters."
+)
 
 
 class System:
@@ -98,7 +104,8 @@ class System:
         if self._api.store.get(ACCOUNTS, (name, "default")) is None:
             self.create("ServiceAccount", {"name": "default", "namespace": name})
         if self._api.store.get(CONFIG_MAPS, (name, ROOT_CA)) is None:
-            self.create("ConfigMap", {"name": ROOT_CA, "namespace": name}, data={"ca.crt": self._api.ca_pem})
+            metadata: Object = {"name": ROOT_CA, "namespace": name, "annotations": {DESCRIPTION: WHAT_FOR}}
+            self.create("ConfigMap", metadata, data={"ca.crt": self._api.ca_pem})
 
     def _empty(self, name: str, read: Stored) -> None:
         left = False

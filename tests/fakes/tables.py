@@ -5,7 +5,9 @@ Source: Kubernetes API concepts ("Receiving resources as Tables"), metav1.Table 
 
 from __future__ import annotations
 
+import calendar
 import re
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +18,9 @@ from tests.fakes.requests import Call, Reply
 Object = dict[str, Any]
 
 NAME = {"name": "Name", "type": "string", "format": "name", "description": "Name", "priority": 0}
-AGE = {"name": "Age", "type": "string", "format": "", "description": "Creation time", "priority": 0}
+CUSTOM = "Custom resource definition column (in JSONPath format)"
+AGE = {"name": "Age", "type": "date", "description": "Creation time", "jsonPath": ".metadata.creationTimestamp"}
+UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def shown(call: Call, bodies: Sequence[bytes], list_meta: Object | None) -> Reply | None:
@@ -55,26 +59,22 @@ def _partial(each: Object, group_version: str) -> Object:
 
 
 def _table(call: Call, objects: Sequence[Object], list_meta: Object | None, group_version: str) -> Object:
-    columns = _columns(call)
+    columns, now = _columns(call), time.time()
     rows = []
     for each in objects:
-        cells = [each["metadata"]["name"], *(_cell(each, column["jsonPath"]) for column in columns)]
-        if not any(column["name"] == "Age" for column in columns):
-            cells.append(each["metadata"].get("creationTimestamp"))
+        cells = [each["metadata"]["name"], *(_cell(each, column, now) for column in columns)]
         rows.append({"cells": cells, "object": _partial(each, group_version)})
     shown_columns = [
         {
             "name": column["name"],
             "type": column["type"],
             "format": column.get("format", ""),
-            "description": column.get("description", ""),
+            "description": column.get("description") or f"{CUSTOM}: {column['jsonPath']}",
             "priority": column.get("priority", 0),
         }
         for column in columns
     ]
     definitions = [NAME, *shown_columns]
-    if not any(column["name"] == "Age" for column in columns):
-        definitions.append(AGE)
     meta = list_meta if list_meta is not None else {"resourceVersion": objects[0]["metadata"]["resourceVersion"]}
     head = {"kind": "Table", "apiVersion": group_version, "metadata": meta}
     return {**head, "columnDefinitions": definitions, "rows": rows}
@@ -83,11 +83,21 @@ def _table(call: Call, objects: Sequence[Object], list_meta: Object | None, grou
 def _columns(call: Call) -> list[Object]:
     for version in (call.kind.crd or {}).get("spec", {}).get("versions", []):
         if version["name"] == call.kind.version:
-            return version.get("additionalPrinterColumns") or []
-    return []
+            return version.get("additionalPrinterColumns") or [AGE]
+    return [AGE]
 
 
-def _cell(each: Object, path: str) -> Any:
+def _cell(each: Object, column: Object, now: float) -> Any:
+    """A column's value; a date is shown as the time since then."""
+    found = _value(each, column["jsonPath"])
+    if column["type"] != "date" or found is None:
+        return found
+    passed = max(0, int(now - calendar.timegm(time.strptime(found, "%Y-%m-%dT%H:%M:%SZ"))))
+    unit, seconds = next((unit for unit in UNITS if passed >= 2 * unit[1]), UNITS[-1])
+    return f"{passed // seconds}{unit}"
+
+
+def _value(each: Object, path: str) -> Any:
     """The value at a plain JSON path (`.spec.service`, `.spec.ports[0].name`)."""
     found: Any = each
     for name, index in re.findall(r"\.([A-Za-z0-9_-]+)|\[(\d+)\]", path):

@@ -176,7 +176,21 @@ def _binding(thing: Object, old: Object | None) -> Iterator[Cause]:
         yield Cause("roleRef", f"Invalid value: {shown}: cannot change roleRef")
 
 
+def _definition(thing: Object, old: Object | None) -> Iterator[Cause]:
+    spec, name = thing.get("spec") or {}, thing["metadata"]["name"]
+    if name != f"{spec.get('names', {}).get('plural')}.{spec.get('group')}":
+        yield wrong("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
+    versions = spec.get("versions") or []
+    if sum(bool(each.get("storage")) for each in versions) != 1:
+        shown = ", ".join(str(each.get("name")) for each in versions)
+        yield wrong("spec.versions", f"[{shown}]", "must have exactly one version marked as storage version")
+    for at, each in enumerate(versions):
+        if not (each.get("schema") or {}).get("openAPIV3Schema"):
+            yield required(f"spec.versions[{at}].schema.openAPIV3Schema", "schemas are required")
+
+
 CHECKS = {
+    "customresourcedefinitions": _definition,
     "pods": _pod,
     "services": _service,
     "deployments": _workload,
