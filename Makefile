@@ -63,7 +63,7 @@ bench: $(INSTALLED) ## run the measurements in bench/
 		echo "== $$script"; $(BIN)/python -P bench/$$script.py || exit 1; done
 	@echo "== generate"; $(BIN)/python -P -m bench generate
 	@for what in converge "converge --change split" "converge --change certificate" \
-		"converge --change target --access enforced" sync churn; do \
+		"converge --change target --access enforced" sync churn cluster; do \
 		echo "== $$what"; $(BIN)/python -P -m bench $$what $(ARGS) || exit 1; done
 
 .PHONY: lock
