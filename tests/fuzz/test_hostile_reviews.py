@@ -25,7 +25,7 @@ IN_ONE = 100
 
 
 def objects(shard: int) -> Iterator[dict[str, Any]]:
-    """What of the hostile documents can be posted at all: maps that JSON can say. It has no aliases to make bombs of."""
+    """What of the hostile documents can be posted at all: maps that JSON can say, which has no aliases."""
     for number in range(shard * IN_ONE, (shard + 1) * IN_ONE):
         content = hostile_document(number)
         if b"*a0" in content:
