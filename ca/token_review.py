@@ -23,13 +23,15 @@ from ca.issuance import is_segment
 from ca.tokens import AUDIENCE
 from kube.clock import SYSTEM_CLOCK, Clock
 from mesh.model import Identity, PodId
-from xds.peer import Peer, Refused, Unknown
+from xds.peer import Peer, Reason, Refused, Unknown
 
 PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 POD_UID: Final = "authentication.kubernetes.io/pod-uid"
 LONGEST_TOKEN: Final = 16 * 1024
 """Characters; a bound token has about 1,200."""
+LONGEST_STREAM: Final = 86_400.0
+"""Seconds that a stream may last, however far away its token's end is."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,8 +69,9 @@ class _Answer:
     until: float
     peer: Peer | None = None
     uid: str = ""
-    reason: str = ""
     seen: bool = False
+    text: str = ""
+    reason: Reason = Reason.INVALID
 
 
 class _Claims(msgspec.Struct):
@@ -109,7 +112,7 @@ class TokenReviewer:
             answer = await self._reviewed(key, token)
         if answer.peer is None:
             self.counted["refused"] += 1
-            raise Refused(answer.reason)
+            raise Refused(answer.text, answer.reason)
         return answer.peer
 
     def _remembered(self, key: bytes) -> _Answer | None:
@@ -129,7 +132,7 @@ class TokenReviewer:
             return None
         if uid != answer.uid:
             # It stays refused as long as the token could live: the API server itself remembers for seconds.
-            return self._remember(key, replace(answer, peer=None, reason=_gone(answer.peer.pod)))
+            return self._remember(key, replace(answer, peer=None, text=_gone(answer.peer.pod), reason=Reason.POD))
         return answer if answer.seen else self._remember(key, replace(answer, seen=True))
 
     async def _reviewed(self, key: bytes, token: str) -> _Answer:
@@ -169,15 +172,15 @@ class TokenReviewer:
             return self._refusal(f"the API server refused the token: {_words(status, token)}")
         # An API server that does not know audiences leaves them out; then the token may be for anybody.
         if self._settings.audience not in (status.get("audiences") or ()):
-            return self._refusal(f"the token is not meant for {self._settings.audience}")
+            return self._refusal(f"the token is not meant for {self._settings.audience}", Reason.AUDIENCE)
         user = status.get("user") or {}
         parts = str(user.get("username", "")).split(":")
         if len(parts) != 4 or parts[:2] != ["system", "serviceaccount"] or not all(map(is_segment, parts[2:])):
-            return self._refusal("the token is not a ServiceAccount's")
+            return self._refusal("the token is not a ServiceAccount's", Reason.ACCOUNT)
         namespace, account = parts[2:]
         name, uid = _single(user, POD_NAME), _single(user, POD_UID)
         if not is_segment(name) or not uid:
-            return self._refusal("the token is bound to no pod")
+            return self._refusal("the token is bound to no pod", Reason.POD)
         return self._compare(
             PodId(namespace, name), uid, Identity(self._settings.trust_domain, namespace, account), token
         )
@@ -186,15 +189,17 @@ class TokenReviewer:
         """The API server knows the pod; so do we, or it is new."""
         known = self._uid_of(pod)
         if known not in {None, uid}:
-            return self._refusal(_gone(pod))
+            return self._refusal(_gone(pod), Reason.POD)
         now = self._clock.now().timestamp()
-        end = min(_end(token) or now + self._settings.longest.total_seconds(), now + 86_400)
         longest = now + self._settings.longest.total_seconds()
+        # A token that does not say when it ends is asked about again when its stream has had its time.
+        end = min(_end(token) or longest, now + LONGEST_STREAM)
         until = min(end - self._settings.margin.total_seconds(), longest)
         return _Answer(until, Peer(identity, pod, float(end)), uid, seen=known is not None)
 
-    def _refusal(self, reason: str) -> _Answer:
-        return _Answer(self._clock.now().timestamp() + self._settings.refusal.total_seconds(), reason=reason)
+    def _refusal(self, text: str, reason: Reason = Reason.INVALID) -> _Answer:
+        until = self._clock.now().timestamp() + self._settings.refusal.total_seconds()
+        return _Answer(until, text=text, reason=reason)
 
     def _remember(self, key: bytes, answer: _Answer) -> _Answer:
         self._answers[key] = answer

@@ -27,7 +27,7 @@ from ca.issuers import new_key
 from ca.storage import Folder, StorageError
 from kube.clock import SYSTEM_CLOCK, Clock
 from mesh.model import Identity, PodId
-from xds.peer import Peer, Refused
+from xds.peer import Peer, Reason, Refused
 
 AUDIENCE: Final = "weft"
 """The control plane, as the `aud` claim names it. A token for anybody else opens nothing here."""
@@ -146,13 +146,13 @@ class TokenAuthenticator:
         bound = claims.kubernetes
         names = [bound.namespace, bound.serviceaccount.name, *([bound.pod.name] if bound.pod else [])]
         if claims.iss != _issuer_name(self._trust_domain):
-            raise Refused(f"the token was not issued for trust domain {self._trust_domain}")
+            raise Refused(f"the token was not issued for trust domain {self._trust_domain}", Reason.ACCOUNT)
         if AUDIENCE not in claims.aud:
-            raise Refused(f"the token is not meant for {AUDIENCE}")
+            raise Refused(f"the token is not meant for {AUDIENCE}", Reason.AUDIENCE)
         if now >= claims.exp:
-            raise Refused("the token has expired")
+            raise Refused("the token has expired", Reason.TIME)
         if now < claims.nbf - SKEW.total_seconds():
-            raise Refused("the token is not valid yet")
+            raise Refused("the token is not valid yet", Reason.TIME)
         if not all(is_segment(name) for name in names):
             raise Refused("the token names what can't be the name of an object")
         if claims.sub != _subject(bound.namespace, bound.serviceaccount.name):

@@ -8,15 +8,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from controlplane.cluster import Cluster
-from sources.upstream import Upstream
 
 
 class ClusterCollector(Collector):
-    """Collects from the lease, the duties, the checks of tokens, and the source."""
+    """Collects from the lease, the duties, the Events and the checks of tokens."""
 
-    def __init__(self, cluster: Cluster, upstream: Upstream) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._upstream = upstream
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """All series; every name begins with `weft_`."""
@@ -32,9 +30,6 @@ class ClusterCollector(Collector):
             "weft_events_waiting",
             "Events held back by the rate limit.",
             sum(each.waiting for each in cluster.announcers),
-        )
-        yield GaugeMetricFamily(
-            "weft_kinds_stale", "Kinds of objects that may be out of date.", len(self._upstream.troubles)
         )
         yield GaugeMetricFamily(
             "weft_ca_trouble", "Whether the CA can't be kept.", int(bool(cluster.authority.trouble))

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from controlplane.status import Status
 from controlplane.view import type_name
 from sources.upstream import Upstream
+from xds.refusals import Refusals
 from xds.server import XdsServer
 
 
@@ -49,6 +50,17 @@ class ControlPlaneCollector(Collector):
         for status, count in counters.refused.items():
             refused.add_metric([status], count)
         yield refused
+        yield from _refusals(self._server.refusals)
+
+
+def _refusals(refusals: Refusals) -> Iterator[CounterMetricFamily]:
+    tokens = CounterMetricFamily("weft_tokens_refused", "Tokens that prove nothing, by reason.", labels=["reason"])
+    for reason, count in refusals.by_reason.items():
+        tokens.add_metric([reason], count)
+    yield tokens
+    yield CounterMetricFamily(
+        "weft_tokens_turned_away", "Tokens not looked at, after too many refused ones.", refusals.turned_away
+    )
 
 
 def _upstream(upstream: Upstream) -> Iterator[GaugeMetricFamily]:

@@ -253,7 +253,7 @@ class Conversation:
         try:
             return await self._reception.authenticator.authenticate(token.strip())
         except Refused as refused:
-            refusals.refused(address, str(refused))
+            refusals.refused(address, refused.reason)
             raise ProtocolFault("UNAUTHENTICATED", str(refused)) from None
         except Unknown as unknown:
             raise ProtocolFault("UNAVAILABLE", str(unknown)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from mesh.model import Identity, PodId
@@ -20,8 +21,27 @@ class Peer:
     expires: float
 
 
+class Reason(StrEnum):
+    """Why a token is refused, in a word for metrics."""
+
+    INVALID = "invalid"
+    """Not signed by whom it should be, not readable, or revoked."""
+    TIME = "time"
+    """Expired, or not valid yet."""
+    AUDIENCE = "audience"
+    """Meant for somebody else."""
+    ACCOUNT = "account"
+    """No ServiceAccount's, or of another trust domain."""
+    POD = "pod"
+    """Bound to no pod, or to one that is gone."""
+
+
 class Refused(Exception):  # noqa: N818 - it names what happened to the caller, who is the one at fault
     """The token proves nothing. The text is for logs and for the caller; it never holds the token."""
+
+    def __init__(self, text: str, reason: Reason = Reason.INVALID) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class Unknown(Exception):  # noqa: N818 - it names what we don't know, which is nobody's fault

@@ -9,11 +9,8 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
-REASONS: Final = 64
-"""Different reasons counted; the rest is counted together, for a reason may quote what a stranger wrote."""
-OTHER: Final = "other"
+from xds.peer import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +41,7 @@ class Refusals:
         self._settings = settings or RefusalSettings()
         self._now = now
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
-        self.by_reason: Counter[str] = Counter()
+        self.by_reason: Counter[Reason] = Counter()
         """Refusals so far, by reason."""
         self.turned_away = 0
         """Callers that were not even asked, because of those refused before at their address."""
@@ -60,9 +57,9 @@ class Refusals:
         self.turned_away += 1
         return (1 - account.left) / self._settings.per_second
 
-    def refused(self, address: str, reason: str) -> None:
-        """A caller at this address was refused for this reason, which never holds the token."""
-        self.by_reason[reason if reason in self.by_reason or len(self.by_reason) < REASONS else OTHER] += 1
+    def refused(self, address: str, reason: Reason) -> None:
+        """A caller at this address was refused for this reason."""
+        self.by_reason[reason] += 1
         account = self._accounts.get(address)
         if account is None:
             account = self._accounts[address] = _Account(self._settings.burst, self._now())

@@ -17,6 +17,7 @@ from kube.settings import ClientSettings
 from replicas import Proxy, Replica, make_meshed_pod, until
 from xds import pb
 from xds.names import LEAF_SECRET
+from xds.peer import Reason
 from xds.resource import CLUSTER, ENDPOINTS, LISTENER, SECRET
 
 Start = Callable[[str], Awaitable[Replica]]
@@ -188,8 +189,7 @@ async def test_a_token_is_worth_nothing_once_its_pod_is_gone(
     proxy.connect(replica.plane.server.port)
     await until(lambda: proxy.ending is not None, "the stream is refused")
     # What the client sees depends on whether it was still writing; the server knows why.
-    gone = f"the token is bound to a pod {namespace}/web-1 that is gone"
-    assert replica.plane.server.refusals.by_reason == {gone: 1}
+    assert replica.plane.server.refusals.by_reason == {Reason.POD: 1}
     assert proxy.resent == []
 
 
