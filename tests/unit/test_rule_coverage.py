@@ -15,8 +15,9 @@ IN_SCOPE: Final = (
     *(f"a{number}" for number in (*range(1, 15), 16)),
     *(f"f{number}" for number in range(1, 7)),
     *(f"h{number}" for number in range(1, 6)),
+    *(f"v{number}" for number in range(1, 10)),
 )
-NUMBERS: Final = re.compile(r"(?:[tafh]\d+_)+")
+NUMBERS: Final = re.compile(r"(?:[tafhv]\d+_)+")
 """The rules at the head of a name: `test_t6_…`, `a07_f01_…`."""
 
 
