@@ -18,6 +18,7 @@ import uvicorn
 
 from controlplane.admin import AdminServer
 from kube.client import ApiError, ApiUnavailable, Client, ClientSettings
+from kube.clock import SYSTEM_CLOCK, Clock
 from webhook import convert, validate
 from webhook.certificates import CertificateError, CertificateFiles, Certificates
 from webhook.metrics import WebhookMetrics
@@ -67,8 +68,9 @@ class WebhookSettings:
 class Webhook:
     """One webhook process. `serving` is set while it takes questions, at `port`."""
 
-    def __init__(self, settings: WebhookSettings) -> None:
+    def __init__(self, settings: WebhookSettings, clock: Clock = SYSTEM_CLOCK) -> None:
         self.settings = settings
+        self._clock = clock
         self.certificates = Certificates(settings.files)
         self.metrics = WebhookMetrics()
         self.state = State()
@@ -87,7 +89,7 @@ class Webhook:
                 serve.cancel()
             else:
                 self.state.leaving = True
-                await asyncio.sleep(self.settings.leaving_seconds)
+                await self._clock.sleep(self.settings.leaving_seconds)
                 self._server.should_exit = True
                 await serve
             look.cancel()
@@ -110,7 +112,7 @@ class Webhook:
                 metrics=self.metrics,
                 state=self.state,
             )
-            listening = _listen(self.settings.address, self.settings.port)
+            listening = ends.enter_context(_listen(self.settings.address, self.settings.port))
             self.port = listening.getsockname()[1]
             self._server = self._made(parts)
             log.info("serving", port=self.port, native_sidecars=injector.native_sidecar)
@@ -141,7 +143,7 @@ class Webhook:
                 return native_sidecars(await client.request("GET", "/version", seconds=5.0))
             except (ApiError, ApiUnavailable) as error:
                 log.warning("the API server's version is not known yet", error=str(error))
-            await asyncio.sleep(wait)
+            await self._clock.sleep(wait)
             wait = min(wait * 2, 10.0)
 
     async def _certificate(self) -> None:
@@ -149,12 +151,12 @@ class Webhook:
         while self.certificates.not_after is None:
             self._load()
             if self.certificates.not_after is None:
-                await asyncio.sleep(min(1.0, self.settings.look_seconds))
+                await self._clock.sleep(min(1.0, self.settings.look_seconds))
 
     async def _look(self) -> None:
         """Take every new certificate."""
         while True:
-            await asyncio.sleep(self.settings.look_seconds)
+            await self._clock.sleep(self.settings.look_seconds)
             if self.certificates.not_after is not None:
                 self._load()
 
