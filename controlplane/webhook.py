@@ -21,6 +21,7 @@ from kube.client import ApiError, ApiUnavailable, Client, ClientSettings
 from kube.clock import SYSTEM_CLOCK, Clock
 from webhook import convert, validate
 from webhook.certificates import CertificateError, CertificateFiles, Certificates
+from webhook.look import looks
 from webhook.metrics import WebhookMetrics
 from webhook.namespaces import Asks, Namespaces
 from webhook.server import Parts, State, webhook_api
@@ -106,7 +107,7 @@ class Webhook:
             namespace = Namespaces(client).view if client is not None and injector.other_meshes else None
             parts = Parts(
                 injector=injector,
-                validate=validate.review,
+                validate=validate.Validator(look=looks(client) if client else None).review,
                 convert=convert.review,
                 namespace=namespace,
                 metrics=self.metrics,

@@ -25,11 +25,15 @@ from smi.resources import Anything
 T = TypeVar("T", bound=Anything)
 
 
+class UnseenError(Exception):
+    """Whether an object is there can't be told just now."""
+
+
 class Cluster(Protocol):
     """A look at the objects that are there now. `smi.resources.Resources` is one."""
 
     def get(self, kind: type[T], namespace: str, name: str) -> T | None:
-        """One object, or None where it is not there."""
+        """One object, or None where it is not there. Raises UnseenError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,13 @@ class Judgement:
 
 def judge(item: Anything, settings: MeshSettings, cluster: Cluster | None = None) -> Judgement:
     """Judge an object that could be read. Without a look at the cluster nothing is said about what it lacks."""
+    try:
+        return _judged(item, settings, cluster)
+    except UnseenError:
+        return _judged(item, settings, None)
+
+
+def _judged(item: Anything, settings: MeshSettings, cluster: Cluster | None) -> Judgement:
     if isinstance(item, TrafficTarget):
         return _target(item, settings, cluster)
     if isinstance(item, TrafficSplit):

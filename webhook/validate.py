@@ -8,7 +8,7 @@ Source: Kubernetes, "Dynamic Admission Control", admission.k8s.io/v1; meta/v1 St
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -45,10 +45,10 @@ _OLD_ACCESS: Final = frozenset({"access.smi-spec.io/v1alpha1", "access.smi-spec.
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """The mesh an object is meant for, and a look at its objects where there is one."""
+    """The mesh an object is meant for. `look` makes a look at its objects, one for each object that is checked."""
 
     settings: MeshSettings = field(default_factory=MeshSettings)
-    cluster: Cluster | None = None
+    look: Callable[[], Cluster] | None = None
 
     def review(self, document: RawDocument) -> RawDocument:
         """Answer an AdmissionReview of admission.k8s.io/v1, decoded from JSON and encoded again by the caller."""
@@ -95,7 +95,7 @@ class Validator:
         yield from found.problems
         if found.object is None:
             return
-        judgement = judge(found.object, self.settings, self.cluster)
+        judgement = judge(found.object, self.settings, self.look() if self.look else None)
         for problem in judgement.mistakes:
             yield _tolerated(raw, _placed(raw, problem))
         for problem in judgement.lacks:

@@ -9,6 +9,7 @@ import pytest
 
 from kube.objects import Meta, RawDocument, Service
 from kube.problem import Ref
+from mesh.alone import UnseenError
 from smi.convert import convert
 from smi.kinds import HttpMatch, HTTPRouteGroup
 from smi.resources import Anything, Resources
@@ -194,7 +195,8 @@ def service(name: str) -> Service:
 
 
 def seeing(*items: Anything) -> Validator:
-    return Validator(cluster=Resources({item.ref: item for item in items}))
+    resources = Resources({item.ref: item for item in items})
+    return Validator(look=lambda: resources)
 
 
 def test_t6_a_backend_that_is_not_there_yet_is_a_warning() -> None:
@@ -235,8 +237,21 @@ class Broken:
         raise LookupError(Ref(kind.__name__, namespace, name))
 
 
+class Unseen:
+    """A look at a cluster that does not answer."""
+
+    def get(self, kind: type[T], namespace: str, name: str) -> T | None:
+        raise UnseenError(kind, namespace, name)
+
+
+def test_without_an_answer_of_the_cluster_an_object_is_judged_by_itself() -> None:
+    unseen = Validator(look=Unseen)
+    assert ask(split(), validator=unseen) == Asked(allowed=True, uid="7")
+    assert ask(split(service="web.other"), validator=unseen).fields == ["spec.service"]
+
+
 def test_a_mistake_of_ours_refuses_nobody() -> None:
-    answer = ask(split(), validator=Validator(cluster=Broken()))
+    answer = ask(split(), validator=Validator(look=Broken))
     assert answer.allowed
     assert answer.warnings[0].startswith("Weft failed to check this object")
 
