@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import grpc
 import pytest
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from api_server import ApiServer
 from cluster_objects import bound_token, remove_pod
+from controlplane.client import AdminClient
 from kube.client import Client
 from kube.settings import ClientSettings
 from replicas import Proxy, Replica, make_meshed_pod, until
@@ -25,13 +27,13 @@ Join = Callable[..., Awaitable[Proxy]]
 
 
 @pytest.fixture
-async def start(api_server: ApiServer, namespace: str) -> AsyncIterator[Start]:
+async def start(api_server: ApiServer, namespace: str, tmp_path: Path) -> AsyncIterator[Start]:
     """Starts replicas, each with a client of its own; they end with the test."""
     begun: list[tuple[Replica, Client]] = []
 
     async def start(instance: str) -> Replica:
         client = await Client.open(ClientSettings(kubeconfig=api_server.admin_kubeconfig, context=None))
-        replica = await Replica.start(client, namespace, instance)
+        replica = await Replica.start(client, namespace, instance, tmp_path / instance)
         begun.append((replica, client))
         return replica
 
@@ -227,3 +229,24 @@ async def test_every_namespace_can_check_who_the_control_plane_is(client: Client
             if found.get("weft-root") == {"root.pem": root}:
                 break
             await asyncio.sleep(0.05)  # nobody but the API server knows
+
+
+async def test_a_replica_tells_who_leads_how_the_ca_stands_and_what_became_of_tokens(
+    namespace: str, start: Start, join: Join
+) -> None:
+    replica = await start("weft-0_a")
+    proxy = await join("web", replica)
+    await until(lambda: whole(proxy, namespace), "the proxy has everything")
+    await until(lambda: replica.leading, "it leads")
+    where = replica.plane.settings.admin_socket
+    assert where is not None
+    admin = AdminClient(where)
+    status = await asyncio.to_thread(admin.get, "/status")
+    assert (status["ready"], status["proxies"]) == (True, 1)
+    cluster = status["cluster"]
+    assert (cluster["leader"], cluster["leading"], cluster["tokens"]) == ("weft-0_a", True, {"reviewed": 1})
+    assert cluster["certificate_authority"]["trouble"] == ""
+    metrics = await asyncio.to_thread(admin.text, "/metrics")
+    for line in ("weft_leader 1.0", 'weft_tokens_total{outcome="reviewed"} 1.0', "weft_ca_trouble 0.0"):
+        assert f"\n{line}\n" in metrics
+    assert "PRIVATE KEY" not in metrics + str(status)

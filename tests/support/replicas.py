@@ -67,10 +67,11 @@ class Replica:
         self.task = asyncio.create_task(plane.run(self.stop))
 
     @classmethod
-    async def start(cls, client: Client, namespace: str, instance: str) -> Replica:
+    async def start(cls, client: Client, namespace: str, instance: str, admin_socket: Path | None = None) -> Replica:
         """A replica that serves, with everything permitted so that proxies have much to be told."""
         settings = KubernetesSettings(
             namespace=namespace, instance=instance, xds_address="127.0.0.1", xds_port=0, admin_port=0,
+            admin_socket=admin_socket,
             mesh=MeshSettings(access=Access.PERMISSIVE),
         )  # fmt: skip
         replica = cls(await control_plane(settings, client))
