@@ -159,10 +159,13 @@ def _merged(old: Any, wanted: Any, names: tuple[str, ...], shape: Shape) -> Any:
 
 
 def without(thing: Object, gone: Iterable[Path], kept: Collection[Path]) -> Object:
-    """`thing` without the fields at `gone`, nor the maps and items that become empty by it; `kept` paths stay."""
+    """`thing` without the fields at `gone`, nor the maps and items that become empty by it; `kept` paths stay.
+
+    A field stays for what others own below it; an item of a list only where another owns the item itself.
+    """
     thing = copied(thing)
     for path in sorted(gone, key=len):  # an item goes as a whole, before the key that names it
-        if any(other[: len(path)] == path for other in kept):
+        if path in kept or (path[-1].startswith("f:") and any(other[: len(path)] == path for other in kept)):
             continue
         _remove(thing, path)
         for length in range(len(path) - 1, 0, -1):

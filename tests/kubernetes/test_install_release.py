@@ -19,6 +19,7 @@ NAMESPACE = "weft-install"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 SPLIT_CRD = f"{CRDS}/trafficsplits.split.smi-spec.io"
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/weft"
+BUNDLE = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCi0tLS0tRU5EIENFUlRJRklDQVRFLS0tLS0K"
 COMMANDS = ("install", "upgrade", "uninstall", "check")
 
 
@@ -109,13 +110,26 @@ def test_an_upgrade_changes_values_and_keeps_those_set_before(weft: Weft, api: R
 def test_an_upgrade_leaves_the_ca_bundles_alone(weft: Weft, api: RawApi) -> None:
     weft("install")
     path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/weft-webhook"
-    bundle = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCi0tLS0tRU5EIENFUlRJRklDQVRFLS0tLS0K"
-    patch = [{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle}]
+    patch = [{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": BUNDLE}]
     api("PATCH", path, patch, content_type="application/json-patch+json").expect()
     weft("upgrade", "--set", "admission.timeoutSeconds=7")
     first = api("GET", path).expect()["webhooks"][0]
     assert first["timeoutSeconds"] == 7
-    assert first["clientConfig"]["caBundle"] == bundle
+    assert first["clientConfig"]["caBundle"] == BUNDLE
+
+
+def test_an_entry_that_an_upgrade_drops_is_gone_though_its_ca_bundle_is_not_helms(weft: Weft, api: RawApi) -> None:
+    weft("install", "--set", "injector.otherMeshesMarks=true")
+    path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/weft-webhook"
+    names = [hook["name"] for hook in api("GET", path).expect()["webhooks"]]
+    patch = [
+        {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": BUNDLE}
+        for index, _ in enumerate(names)
+    ]
+    api("PATCH", path, patch, content_type="application/json-patch+json", fieldManager="weft").expect()
+    weft("upgrade", "--set", "injector.otherMeshesMarks=false")
+    left = {hook["name"]: hook["clientConfig"]["caBundle"] for hook in api("GET", path).expect()["webhooks"]}
+    assert left == {name: BUNDLE for name in names if name != "marks.inject.weft.dev"}
 
 
 def test_uninstall_removes_what_was_installed_and_keeps_the_crds_with_their_objects(weft: Weft, api: RawApi) -> None:
