@@ -197,11 +197,11 @@ class Connection:
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         self._take_room(len(payload))
+        content = unpadded(flags, payload)
         stream = self.streams.get(number)
         if stream is None:
             self._missing(number)
             raise StreamFault(Error.STREAM_CLOSED, "data for a closed stream")
-        content = unpadded(flags, payload)
         if not content and not flags & END_STREAM:
             self._idle()
         stream.on_data(len(payload), content, last=bool(flags & END_STREAM))
@@ -312,8 +312,11 @@ class Connection:
         if key == Setting.INITIAL_WINDOW_SIZE:
             if value > MAX_WINDOW:
                 raise ConnectionFault(Error.FLOW_CONTROL_ERROR, "initial_window_size out of range")
-            for stream in self.streams.values():
-                stream.widen(value - self._stream_window)
+            try:
+                for stream in self.streams.values():
+                    stream.widen(value - self._stream_window)
+            except StreamFault as fault:
+                raise ConnectionFault(fault.error, str(fault)) from None
             self._stream_window = value
 
     def _push_promise(self, _flags: int, _number: int, _payload: bytes) -> None:
