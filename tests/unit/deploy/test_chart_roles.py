@@ -19,7 +19,7 @@ LEASE = LeaseSettings(namespace="weft-system", identity="test")
 ADMISSION = "admissionregistration.k8s.io"
 CRDS = "customresourcedefinitions"
 
-CORE = {"namespaces", "configmaps", "secrets"}
+CORE = {"namespaces", "services", "configmaps", "secrets"}
 """What lines of the table begin with that name no API group."""
 
 # Where the code names no plural: SMI kinds are discovered.
@@ -55,10 +55,11 @@ def test_the_control_plane_is_granted_what_it_asks_for_and_nothing_else() -> Non
     assert granted(rendered(), "weft") == asked_by_the_control_plane()
 
 
-def test_the_webhook_is_granted_nothing_unless_marks_of_other_meshes_are_read() -> None:
-    assert granted(rendered(), "weft-webhook") == set()
+def test_the_webhook_may_look_for_what_objects_refer_to_and_read_namespaces_only_for_marks() -> None:
+    looks = {*on("get", "", "services"), *on("get", "specs.smi-spec.io", "httproutegroups tcproutes udproutes")}
+    assert granted(rendered(), "weft-webhook") == looks  # webhook/look.py
     marks: Document = {"injector": {"otherMeshesMarks": True}}
-    assert granted(rendered(marks), "weft-webhook") == {*on("get", "", "namespaces")}
+    assert granted(rendered(marks), "weft-webhook") == looks | {*on("get", "", "namespaces")}  # webhook/namespaces.py
 
 
 def test_every_rule_is_in_the_documents_table_with_its_reason() -> None:
