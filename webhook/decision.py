@@ -17,6 +17,9 @@ from webhook.sidecar import PROXY
 
 KUBERNETES_NAMESPACES: Final = ("kube-system", "kube-public", "kube-node-lease")
 
+MIRROR: Final = "kubernetes.io/config.mirror"
+"""Annotation of what stands for a static pod in the API (Kubernetes documentation, "Create static Pods")."""
+
 FOREIGN: Final[Mapping[str, str]] = {
     "istio-proxy": "Istio",
     "linkerd-proxy": "Linkerd",
@@ -76,6 +79,7 @@ def _impossible(shape: PodShape, namespace: NamespaceView, settings: InjectorSet
         f"namespace {namespace.name} is Kubernetes' own": namespace.name in KUBERNETES_NAMESPACES,
         f"namespace {namespace.name} is the control plane's own": namespace.name == settings.own_namespace,
         "it uses its node's network, where redirection would take the node's traffic": shape.spec.host_network,
+        "its kubelet runs it from a file, which no webhook changes": MIRROR in shape.metadata.annotations,
         "it is a Windows pod, and redirection is Linux's": windows,
         f"it has a sidecar of {foreign} already": foreign is not None,
         "it has to end by itself, and before Kubernetes 1.29 a sidecar would keep it from ending": job,
