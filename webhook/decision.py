@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kube.enrolment import INJECT, enrolled
-from kube.marks import Marked, mark_of_another_mesh
+from kube.other_meshes import Marked, mark_of_another_mesh
 from webhook.settings import InjectorSettings
 from webhook.shape import PodShape
 from webhook.sidecar import PROXY

@@ -31,8 +31,8 @@ log = structlog.get_logger(__name__)
 SMALL: Final = 16 * 1024 * 1024
 """Bytes in one AdmissionReview: the API server takes objects of up to 3 MiB, and sends the old one too."""
 
-LARGE: Final = 256 * 1024 * 1024
-"""Bytes in one ConversionReview, which holds all objects of a list."""
+LARGE: Final = 64 * 1024 * 1024
+"""Bytes in one ConversionReview, which holds all objects of a list: about 20,000 TrafficSplits."""
 
 CONVERSION_API_VERSION: Final = "apiextensions.k8s.io/v1"
 

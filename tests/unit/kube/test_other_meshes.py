@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kube.marks import ISTIO_NAMESPACE, ISTIO_POD, KUMA, LINKERD, OSM, OSM_MESH, Marked, mark_of_another_mesh
+from kube.other_meshes import ISTIO_NAMESPACE, ISTIO_POD, KUMA, LINKERD, OSM, OSM_MESH, Marked, mark_of_another_mesh
 
 NOTHING = Marked()
 
