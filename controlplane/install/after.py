@@ -23,7 +23,7 @@ WEBHOOKS: Final = "weft-webhook"
 UNREACHED: Final = "failed calling webhook"
 """How the API server begins when it got no answer from a webhook."""
 
-LOGS: Final = "kubectl -n {} logs deployment/{} says why"
+LOGS: Final = "`kubectl -n {0} get pods` and `kubectl -n {0} logs deployment/{1}` say why"
 
 
 async def installed(client: Asks, namespace: str) -> bool:

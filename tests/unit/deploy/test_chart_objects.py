@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
 
 from chart_documents import BARE, FULL, VALUES, Document, of_kind, one, pod_specs, rendered
+from controlplane.install.chart import chart_folder, engine, packed
 from proxy import ports
 
 VERSIONS = ["1.27", "1.28", "1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36"]
@@ -28,6 +30,15 @@ def test_every_object_satisfies_the_strict_schema_of_kubernetes(documents: list[
     for item in checked:
         kubernetes_validate.validate(item, version, strict=True)
     assert len(checked) >= 12
+
+
+def test_helms_own_lint_finds_nothing_to_warn_of(tmp_path: Path) -> None:
+    rendered()
+    archive = tmp_path / "weft.tgz"
+    archive.write_bytes(packed(chart_folder()))
+    report = engine().lint(archive, FULL, strict=True)
+    assert [message for message in report["messages"] if message["severity"] > 1] == []
+    assert report["errors"] == []
 
 
 def test_the_schema_check_notices_a_field_that_does_not_exist() -> None:
