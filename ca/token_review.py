@@ -21,6 +21,7 @@ import structlog
 
 from ca.issuance import is_segment
 from ca.tokens import AUDIENCE
+from kube.client import ApiError
 from kube.clock import SYSTEM_CLOCK, Clock
 from mesh.model import Identity, PodId
 from xds.peer import Peer, Reason, Refused, Unknown
@@ -161,8 +162,9 @@ class TokenReviewer:
             async with asyncio.timeout(self._settings.patience), self._turns:
                 review = await self._requests.request("POST", PATH, body=document)
         except Exception as error:
-            # The kind of failure alone: whatever the request held may be in the words of the error.
-            log.warning("tokens can't be checked now", failure=type(error).__name__)
+            # Not the error's own words: whatever the request held may be in them.
+            why = f"{error.code} {error.reason}".strip() if isinstance(error, ApiError) else type(error).__name__
+            log.warning("tokens can't be checked now", failure=why)
             return Unknown("the API server does not say now whether the token is valid")
         return self._judge(review, token)
 

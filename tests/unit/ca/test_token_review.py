@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from ca.token_review import ReviewSettings, TokenReviewer
 from fake_clock import START, FakeClock
+from kube.client import ApiError
 from mesh.model import Identity, PodId
 from xds.peer import Refused, Unknown
 
@@ -170,6 +171,15 @@ async def test_while_nobody_answers_a_known_token_holds_and_the_log_has_no_token
     assert token(more="new") not in str(logs) + str(failure.value)
     reviews.failure = None
     assert (await reviewer.authenticate(token(more="new"))).pod == POD, "that nobody answered is not remembered"
+
+
+async def test_a_right_that_we_lack_is_named_in_the_log_and_is_not_the_proxys_fault(
+    reviewer: TokenReviewer, reviews: Reviews
+) -> None:
+    reviews.failure = ApiError(403, "Forbidden", "cannot create tokenreviews")
+    with capture_logs() as logs, pytest.raises(Unknown):
+        await reviewer.authenticate(token())
+    assert [line["failure"] for line in logs] == ["403 Forbidden"]
 
 
 async def test_a_refusal_in_the_api_servers_words_does_not_quote_the_token(
