@@ -8,9 +8,11 @@ from typing import Any
 
 from bench import measures
 from bench.generate import generate
+from bench.lab import Wire
 from bench.world import Size
 from controlplane import logs
 from mesh.settings import Access
+from xds.server import TransportKind
 
 
 def main() -> None:
@@ -28,6 +30,9 @@ def main() -> None:
         command.add_argument("--access", choices=[str(each) for each in Access], default=str(Access.PERMISSIVE))
         command.add_argument(
             "--connections", type=int, default=0, help="share so many TLS connections; 0: one for each proxy"
+        )
+        command.add_argument(
+            "--transport", choices=[str(each) for each in TransportKind], default=str(TransportKind.OWN)
         )
         if name == "converge":
             command.add_argument(
@@ -72,13 +77,14 @@ def _measured(options: argparse.Namespace) -> Any:
         identities=min(options.identities, options.proxies),
         access=Access(options.access),
     )
+    wire = Wire(options.connections, TransportKind(options.transport))
     if options.command == "converge":
         if options.change == "target" and size.access is Access.PERMISSIVE:
             raise SystemExit("Under permissive access a TrafficTarget changes nothing: add --access enforced.")
-        return measures.converge(size, options.change, options.connections)
+        return measures.converge(size, options.change, wire)
     if options.command == "churn":
-        return measures.churn(size, options.rate, options.seconds, options.connections)
-    return measures.sync(size, options.connections)
+        return measures.churn(size, options.rate, options.seconds, wire)
+    return measures.sync(size, wire)
 
 
 def _print(found: Any, *, as_json: bool) -> None:

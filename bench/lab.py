@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 from bench.plan import world_of, write_plan
 from bench.world import TRUST_DOMAIN, Folder, Size
 from ca.authority import Authority
+from xds.server import TransportKind
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CLIENT: Final = Path(__file__).resolve().parent / "client"
@@ -28,6 +29,14 @@ START: Final = 120.0
 """Seconds the control plane may take until it serves."""
 RECORD: Final = 24
 """Bytes of a Record: when (ns), stream, bytes, type, mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How proxies connect. `connections` 0: one TCP connection and TLS session for each proxy."""
+
+    connections: int = 0
+    transport: TransportKind = TransportKind.OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +65,12 @@ def compiled() -> Path:
 
 
 class Lab:
-    """Use it as a context manager. `connections` 0: one TCP connection and TLS session for each proxy."""
+    """Use it as a context manager."""
 
-    def __init__(self, size: Size, connections: int = 0) -> None:
+    def __init__(self, size: Size, wire: Wire) -> None:
         self.size = size
-        self.connections = connections
+        self.connections = wire.connections
+        self.transport = wire.transport
 
     def __enter__(self) -> Self:
         program = compiled()
@@ -71,7 +81,13 @@ class Lab:
         write_plan(root / "plan", self.folder, ca_folder, world_of(self.folder, ca_folder))
         self._log = (root / "log").open("wb")
         self._server = self._start(
-            sys.executable, "-m", "bench.server", str(self.folder.path), str(ca_folder), str(self.size.access)
+            sys.executable,
+            "-m",
+            "bench.server",
+            str(self.folder.path),
+            str(ca_folder),
+            str(self.size.access),
+            str(self.transport),
         )
         began = time.monotonic()
         while not (port := self.stats()["port"]):

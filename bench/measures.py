@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from bench.lab import Lab
+from bench.lab import Lab, Wire
 from bench.world import Size
 
 QUIET: Final = 300
@@ -25,6 +25,9 @@ STALE_SERVICES: Final = 50
 SAMPLE: Final = 20
 """Of every so manieth stream, all marks are recorded (bench/client/load.c)."""
 
+ONE_EACH: Final = Wire()
+"""A connection and a TLS session for each proxy."""
+
 Result = dict[str, Any]
 
 
@@ -34,9 +37,9 @@ def percentile(values: Sequence[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
-def converge(size: Size, change: str, connections: int = 0) -> Result:
+def converge(size: Size, change: str, wire: Wire = ONE_EACH) -> Result:
     """One change at a time, each when the one before has come to rest."""
-    with Lab(size, connections) as lab:
+    with Lab(size, wire) as lab:
         _all_synced(lab, "open fresh")
         changes: dict[str, Callable[[int], float]] = {
             "endpoint": lambda number: lab.folder.endpoint(0, number),
@@ -52,7 +55,7 @@ def converge(size: Size, change: str, connections: int = 0) -> Result:
     pushes = after["pushes"] - before["pushes"]
     server_ms = spent.server - costs.server
     return {
-        **_about(size, connections),
+        **_about(size, wire),
         "change": change,
         "changes": CHANGES,
         "streams_told": pushes / CHANGES,
@@ -71,9 +74,9 @@ def converge(size: Size, change: str, connections: int = 0) -> Result:
     }
 
 
-def sync(size: Size, connections: int = 0) -> Result:
+def sync(size: Size, wire: Wire = ONE_EACH) -> Result:
     """All proxies come at once: with nothing, and again with all they had."""
-    with Lab(size, connections) as lab:
+    with Lab(size, wire) as lab:
         empty = lab.stats()
         fresh = _storm(lab, "open fresh")
         held = lab.stats()
@@ -82,7 +85,7 @@ def sync(size: Size, connections: int = 0) -> Result:
         resumed = _storm(lab, "open resume")
         after = lab.stats()
     return {
-        **_about(size, connections),
+        **_about(size, wire),
         "fresh": fresh,
         "reconnect": resumed,
         "rss_mb_without_proxies": round(empty["rss_mb"], 1),
@@ -92,9 +95,9 @@ def sync(size: Size, connections: int = 0) -> Result:
     }
 
 
-def churn(size: Size, rate: float, seconds: float, connections: int = 0) -> Result:
+def churn(size: Size, rate: float, seconds: float, wire: Wire = ONE_EACH) -> Result:
     """Endpoints of 50 services change in turn, `rate` times a second."""
-    with Lab(size, connections) as lab:
+    with Lab(size, wire) as lab:
         _all_synced(lab, "open fresh")
         services = min(STALE_SERVICES, size.services)
         before, costs = lab.stats(), lab.costs()
@@ -112,7 +115,7 @@ def churn(size: Size, rate: float, seconds: float, connections: int = 0) -> Resu
     pushes = after_events["pushes"] - before["pushes"]
     server_ms = spent.server - costs.server
     return {
-        **_about(size, connections),
+        **_about(size, wire),
         "asked_per_second": rate,
         "changes_per_second": round((len(events) - 1) / lasted, 1),
         "seconds": round(lasted, 1),
@@ -135,7 +138,7 @@ def growth(services: Sequence[int], proxies: Sequence[int], still: int) -> list[
     sizes += [Size(proxies=count, services=still) for count in proxies]
     found = []
     for size in sizes:
-        with Lab(size) as lab:
+        with Lab(size, ONE_EACH) as lab:
             empty = lab.stats()
             fresh = _storm(lab, "open fresh")
             held = lab.stats()
@@ -145,7 +148,7 @@ def growth(services: Sequence[int], proxies: Sequence[int], still: int) -> list[
             taken = [_one_change(lab, change, number, told) for number in range(2, 7)]
             after = lab.stats()
             found.append({
-                **_about(size, 0),
+                **_about(size, ONE_EACH),
                 "storm_s": fresh["all_synced_s"],
                 "storm_cpu_s": fresh["server_cpu_s"],
                 "change_last_ms": _ms(statistics.median(max(latency for latency, _ in one) for one in taken)),
@@ -157,9 +160,11 @@ def growth(services: Sequence[int], proxies: Sequence[int], still: int) -> list[
     return found
 
 
-def _about(size: Size, connections: int) -> Result:
-    mode = "one connection and TLS per proxy" if not connections else f"{connections} TLS connections for all proxies"
-    return {"proxies": size.proxies, "services": size.services, "access": str(size.access), "mode": mode}
+def _about(size: Size, wire: Wire) -> Result:
+    shared = f"{wire.connections} TLS connections for all proxies"
+    mode = shared if wire.connections else "one connection and TLS per proxy"
+    how = {"mode": mode, "transport": str(wire.transport)}
+    return {"proxies": size.proxies, "services": size.services, "access": str(size.access), **how}
 
 
 def _all_synced(lab: Lab, command: str) -> None:

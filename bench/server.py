@@ -1,4 +1,4 @@
-"""The control plane under measurement, in a process of its own: `python -m bench.server FOLDER CA ACCESS`, or
+"""The control plane under measurement, in a process of its own: `python -m bench.server FOLDER CA ACCESS TRANSPORT`, or
 `python -m bench.server --kubernetes KUBECONFIG`.
 
 Rule: the parts, the event loop and the log are those of `weft run`. Commands come by stdin, one JSON answer to each
@@ -25,6 +25,7 @@ from controlplane.settings import ControlPlaneSettings, KubernetesSettings
 from kube.settings import ClientSettings
 from mesh.model import Identity
 from mesh.settings import Access, MeshSettings
+from xds.server import TransportKind
 
 
 def stats(plane: ControlPlane) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def main() -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve_cluster(Path(sys.argv[2])))
         return
-    folder, ca_folder, access = sys.argv[1:4]
+    folder, ca_folder, access, transport = sys.argv[1:5]
     logs.configure("info")
     settings = ControlPlaneSettings(
         paths=(Path(folder),),
@@ -111,6 +112,7 @@ def main() -> None:
         mesh=MeshSettings(trust_domain=TRUST_DOMAIN, access=Access(access)),
         xds_address="127.0.0.1",
         xds_port=0,
+        xds_transport=TransportKind(transport),
         admin_port=0,
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

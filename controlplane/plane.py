@@ -135,7 +135,10 @@ def assemble(
         authority,
         authenticator,
         ServerSettings(
-            address=settings.xds_address, port=settings.xds_port, certificate=partial(_certificate, authority, settings)
+            address=settings.xds_address,
+            port=settings.xds_port,
+            transport=settings.xds_transport,
+            certificate=partial(_certificate, authority, settings),
         ),
     )
     registry = CollectorRegistry()

@@ -10,6 +10,7 @@ from pathlib import Path
 from kube.settings import ClientSettings
 from mesh.settings import MeshSettings
 from proxy import ports
+from xds.server import TransportKind
 
 DEFINITIONS = (
     "trafficsplits.split.smi-spec.io",
@@ -36,6 +37,7 @@ class PlaneSettings:
     mesh: MeshSettings = field(default_factory=MeshSettings)
     xds_address: str = "0.0.0.0"  # noqa: S104 - sidecars on other hosts are the point; every stream is authenticated
     xds_port: int = ports.XDS
+    xds_transport: TransportKind = TransportKind.OWN
     admin_address: str = "127.0.0.1"
     admin_port: int = ports.CONTROL_PLANE_ADMIN
     admin_socket: Path | None = None

@@ -24,7 +24,16 @@ from xds.transport.call import Call, Certificate, Opener, Receiver, Transport, T
 from xds.transport.grpc_aio import GrpcAio
 from xds.transport.listener import Listener
 
-__all__ = ["Carrier", "Certificate", "Counters", "ProxyStatus", "ServerSettings", "State", "TypeStatus", "XdsServer"]
+__all__ = [
+    "Certificate",
+    "Counters",
+    "ProxyStatus",
+    "ServerSettings",
+    "State",
+    "TransportKind",
+    "TypeStatus",
+    "XdsServer",
+]
 
 METHODS: Final[Mapping[str, tuple[str, str]]] = {
     "envoy.service.discovery.v3.AggregatedDiscoveryService": ("AggregatedResources", ""),
@@ -45,7 +54,7 @@ PATHS: Final[Mapping[str, tuple[bool, str]]] = {
 """Path → whether it is incremental, and the one type it serves."""
 
 
-class Carrier(StrEnum):
+class TransportKind(StrEnum):
     """What carries the streams; both speak the same gRPC to clients."""
 
     OWN = "own"
@@ -54,9 +63,9 @@ class Carrier(StrEnum):
     """grpcio: costs more, and is there for whoever meets a client the other one does not get along with."""
 
 
-CARRIERS: Final[Mapping[Carrier, Callable[[TransportSettings, Opener], Transport]]] = {
-    Carrier.OWN: Listener,
-    Carrier.GRPC: GrpcAio,
+TRANSPORTS: Final[Mapping[TransportKind, Callable[[TransportSettings, Opener], Transport]]] = {
+    TransportKind.OWN: Listener,
+    TransportKind.GRPC: GrpcAio,
 }
 
 
@@ -64,7 +73,7 @@ CARRIERS: Final[Mapping[Carrier, Callable[[TransportSettings, Opener], Transport
 class ServerSettings(TransportSettings):
     """Where and how to serve."""
 
-    carrier: Carrier = Carrier.OWN
+    transport: TransportKind = TransportKind.OWN
     first_request: timedelta = timedelta(seconds=15)
     """How long a new stream may say nothing."""
     expiry_grace: timedelta = timedelta(seconds=60)
@@ -85,7 +94,7 @@ class XdsServer:
             Admission(settings.admission),
             Patience(first_request=settings.first_request, expiry_grace=settings.expiry_grace),
         )
-        self._transport = CARRIERS[settings.carrier](settings, self._open)
+        self._transport = TRANSPORTS[settings.transport](settings, self._open)
 
     @property
     def port(self) -> int:

@@ -24,6 +24,7 @@ from controlplane.settings import ControlPlaneSettings, KubernetesSettings, Plan
 from kube.settings import ClientSettings, ConfigurationError
 from mesh.settings import Access, Egress, MeshSettings, Mtls
 from proxy import ports
+from xds.server import TransportKind
 
 DEFAULT_CA_FOLDER = Path("weft-ca")
 DEFAULT_NAMESPACE = "weft-system"
@@ -45,6 +46,9 @@ def run(
     ] = DEFAULT_CA_FOLDER,
     overlay: Annotated[Path | None, typer.Option(help="A folder whose objects win over those in PATHS.")] = None,
     xds_port: Annotated[int, typer.Option(help="Where sidecars connect.")] = ports.XDS,
+    xds_transport: Annotated[
+        TransportKind, typer.Option(help="What carries sidecars' streams; they see no difference.")
+    ] = TransportKind.OWN,
     admin_address: Annotated[str, typer.Option(help="The address of the admin API.")] = "127.0.0.1",
     admin_port: Annotated[int, typer.Option(help="The port of the admin API.")] = ports.CONTROL_PLANE_ADMIN,
     admin_socket: Annotated[Path | None, typer.Option(help="The admin API on a Unix socket too.")] = None,
@@ -62,7 +66,8 @@ def run(
     if kubernetes == bool(paths) or (not kubernetes and (kubeconfig or context)) or (kubernetes and overlay):
         fail("Name either PATHS (and --overlay), or --kubernetes (and --kubeconfig, --context).", 2)
     common = PlaneSettings(
-        xds_port=xds_port, admin_address=admin_address, admin_port=admin_port, admin_socket=admin_socket,
+        xds_port=xds_port, xds_transport=xds_transport,
+        admin_address=admin_address, admin_port=admin_port, admin_socket=admin_socket,
         mesh=MeshSettings(trust_domain=trust_domain, access=access, mtls=mtls, egress=egress),
     )  # fmt: skip
     if kubernetes:

@@ -15,16 +15,16 @@ from live_envoy import until
 from mesh.model import Identity, PodId
 from xds.peer import Reason
 from xds.resource import CLUSTER, ENDPOINTS, SECRET
-from xds.server import Carrier, State
+from xds.server import TransportKind, State
 from xds_client import IDENTITY, resource
 from xds_lab import NODE, POD, Lab, peer, world_of
 
 OTHER = Identity("cluster.local", "shop", "intruder")
 
 
-@pytest.fixture(params=Carrier)
+@pytest.fixture(params=TransportKind)
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
-    async with Lab(carrier=request.param) as lab:
+    async with Lab(transport=request.param) as lab:
         lab.cache.publish(world_of(resource(CLUSTER, "a"), resource(ENDPOINTS, "a")))
         yield lab
 
