@@ -60,8 +60,14 @@ def install(target: Target, values: Mapping[str, Any], manner: Manner) -> dict[s
 def upgrade(target: Target, values: Mapping[str, Any], manner: Manner, *, reset: bool) -> dict[str, Any]:
     """Bring the release to this chart; Helm's summary. Values set earlier stay, unless `reset`. Raises InstallError."""
     with _cluster(target) as cluster, loaded() as chart:
-        if not releases(cluster):
+        found = releases(cluster)
+        if not found:
             raise InstallError(f"no release {RELEASE} is installed in {target.namespace}; `weft install` makes one")
+        if found[0]["revision"] == 1 and found[0]["status"] != "deployed":
+            raise InstallError(
+                f"the install in {target.namespace} never succeeded ({found[0]['status']}); `weft uninstall` removes "
+                "what there is of it, then `weft install` again"
+            )
         # Not Helm's --reuse-values, which would also keep the former chart's defaults.
         former = {} if reset else cluster.get_values(RELEASE)
         made: dict[str, Any] = cluster.upgrade(

@@ -209,6 +209,16 @@ def test_a_second_install_says_what_to_do_instead(weft: Weft) -> None:
     assert "`weft upgrade` changes it" in weft("install", code=1)
 
 
+def test_an_install_that_does_not_become_ready_fails_in_words_and_can_be_removed(weft: Weft, api: RawApi) -> None:
+    assert "weft not ready" in weft("install", "--wait", "--timeout", "1", code=1)
+    assert "never succeeded (failed)" in weft("upgrade", code=1)
+    assert "`weft uninstall` removes it" in weft("install", code=1)
+    weft("uninstall")
+    assert not exists(api, DEPLOYMENT)
+    weft("install")
+    assert exists(api, DEPLOYMENT)
+
+
 def test_the_pods_are_admitted_where_pod_security_is_restricted(cluster: ApiServer, weft: Weft, api: RawApi) -> None:
     weft("install")
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
