@@ -59,6 +59,13 @@ class AdmissionRequest(msgspec.Struct, frozen=True, rename="camel"):
         asked = (self.resource.group, self.resource.resource, self.sub_resource, self.operation)
         return asked == ("", "pods", "", "CREATE")
 
+    @property
+    def called(self) -> str:
+        """The pod as people know it: a controller's has no name of its own yet."""
+        metadata = self.object.get("metadata") if isinstance(self.object, dict) else None
+        metadata = metadata if isinstance(metadata, dict) else {}
+        return str(self.name or metadata.get("name") or metadata.get("generateName") or "")
+
 
 class Outcome(StrEnum):
     """What became of a question, for the metrics."""
@@ -102,11 +109,13 @@ def review(
     done = inject(pod, namespace, settings, everything=selected)
     audit = {"injection": done.reason}
     if done.problems:
-        return Reviewed(_refusal(request.uid, done.problems, audit), Outcome.REFUSED, done.reason)
+        said = "; ".join(f"{each.field}: {each.message}" if each.field else each.message for each in done.problems)
+        return Reviewed(_refusal(request.uid, done.problems, said, audit), Outcome.REFUSED, said)
     if done.injected:
         return Reviewed(answer(request.uid, before=pod, after=done.pod, audit=audit), Outcome.INJECTED, done.reason)
     told = _told(pod, done)
-    warnings = [f"{_called(request)} gets no sidecar of Weft: {done.reason}"] if done.surprising else []
+    told_to_maker = f"Pod {request.namespace}/{request.called} gets no sidecar of Weft: {done.reason}"
+    warnings = [told_to_maker] if done.surprising else []
     document = answer(request.uid, before=pod, after=told, audit=audit, warnings=warnings)
     return Reviewed(document, Outcome.LEFT_ALONE, done.reason)
 
@@ -132,15 +141,14 @@ def answer(
     return {"apiVersion": API_VERSION, "kind": KIND, "response": response}
 
 
-def _refusal(uid: str, problems: Sequence[Problem], audit: Mapping[str, str]) -> RawDocument:
+def _refusal(uid: str, problems: Sequence[Problem], said: str, audit: Mapping[str, str]) -> RawDocument:
     """No, with the metav1.Status of an object that is not valid."""
-    said = [(problem.field, problem.message) for problem in problems]
-    causes = [{"reason": "FieldValueInvalid", "field": field, "message": text} for field, text in said]
+    causes = [{"reason": "FieldValueInvalid", "field": each.field, "message": each.message} for each in problems]
     status = {
         "status": "Failure",
         "code": 422,
         "reason": "Invalid",
-        "message": "; ".join(f"{field}: {text}" if field else text for field, text in said),
+        "message": said,
         "details": {"kind": "Pod", "causes": causes},
     }
     response = {"uid": uid, "allowed": False, "status": status, "auditAnnotations": dict(audit)}
@@ -154,10 +162,3 @@ def _told(pod: RawDocument, done: Injection) -> RawDocument:
     metadata = pod.get("metadata") or {}
     annotations = {**(metadata.get("annotations") or {}), NOT_INJECTED: done.reason}
     return {**pod, "metadata": {**metadata, "annotations": annotations}}
-
-
-def _called(request: AdmissionRequest) -> str:
-    """The pod as people know it: a controller's has no name of its own yet."""
-    metadata = request.object.get("metadata") or {}
-    name = request.name or metadata.get("name") or metadata.get("generateName") or ""
-    return f"Pod {request.namespace}/{name}"

@@ -23,7 +23,7 @@ from kube.client import ApiError, ApiUnavailable
 from kube.objects import RawDocument
 from webhook.decision import NamespaceView
 from webhook.metrics import WebhookMetrics
-from webhook.review import AdmissionRequest, Reviewed, ReviewError, admission_request, review
+from webhook.review import AdmissionRequest, Outcome, Reviewed, ReviewError, admission_request, review
 from webhook.settings import InjectorSettings
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ SMALL: Final = 16 * 1024 * 1024
 """Bytes in one AdmissionReview: the API server takes objects of up to 3 MiB, and sends the old one too."""
 
 LARGE: Final = 64 * 1024 * 1024
-"""Bytes in one ConversionReview, which holds all objects of a list: about 20,000 TrafficSplits."""
+"""Bytes in one ConversionReview, which holds all objects of a list."""
 
 CONVERSION_API_VERSION: Final = "apiextensions.k8s.io/v1"
 
@@ -45,9 +45,8 @@ Review = Callable[[dict[str, Any]], RawDocument]
 
 @dataclass(slots=True)
 class State:
-    """Whether questions should come here: `why_not` is empty then, else a few words."""
+    """`leaving` is set while the process still answers and wants no more questions."""
 
-    why_not: str = ""
     leaving: bool = False
 
 
@@ -97,9 +96,8 @@ def webhook_api(parts: Parts) -> FastAPI:
 
     @api.get("/readyz")
     async def readyz(response: Response) -> dict[str, str | bool]:
-        why_not = "it is shutting down" if parts.state.leaving else parts.state.why_not
-        response.status_code = 503 if why_not else 200
-        return {"ready": not why_not, "why": why_not}
+        response.status_code = 503 if parts.state.leaving else 200
+        return {"ready": not parts.state.leaving, "why": "it is shutting down" if parts.state.leaving else ""}
 
     @api.get("/metrics")
     async def metrics() -> Response:
@@ -162,7 +160,8 @@ async def _reviewed(
     parts: Parts, request: AdmissionRequest, namespace: NamespaceView, *, selected: bool
 ) -> tuple[RawDocument, str]:
     done: Reviewed = await asyncio.to_thread(review, request, namespace, parts.injector, selected=selected)
-    log.debug("pod", namespace=request.namespace, name=request.name, outcome=str(done.outcome), reason=done.reason)
+    say = log.debug if done.outcome is Outcome.LEFT_ALONE else log.info
+    say("pod", namespace=request.namespace, pod=request.called, outcome=str(done.outcome), reason=done.reason)
     return done.document, str(done.outcome)
 
 

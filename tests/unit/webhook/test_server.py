@@ -203,7 +203,7 @@ async def test_a_long_conversion_keeps_nobody_else_waiting() -> None:
         assert (code, (await waiting)[0]) == (200, 200)
 
 
-async def test_readiness_says_why_not_and_connections_end_when_it_leaves() -> None:
+async def test_it_is_not_ready_and_keeps_no_connection_when_it_leaves() -> None:
     state = State()
     async with serving(parts(state=state)) as ask:
         assert (await ask("GET", "/readyz"))[:2] == (200, {"ready": True, "why": ""})
