@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.fakes import errors, patches, selectors
+from tests.fakes import errors, patches, pod_security, selectors
 from tests.fakes.admission_rules import check_configuration
 from tests.fakes.hooks import Attempt, Conversion
 from tests.fakes.kinds import Kind
@@ -93,6 +93,7 @@ class Webhooks:
     async def validate(self, attempt: Attempt) -> None:
         """Call all validating webhooks that match; the first refusal counts."""
         check_configuration(attempt)
+        pod_security.check(self._store, attempt)
         asked = []
         for hook in self._hooks("validatingwebhookconfigurations"):
             kind = self._matching(hook, attempt)

@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tests.fakes import errors
 from tests.fakes.kinds import Kind
 from tests.fakes.storage import Object, copied
 
@@ -302,6 +303,7 @@ def _with_address(api: Api, service: Object) -> Object:
     if spec["type"] == "ExternalName":
         return {**service, "spec": spec, "status": status}
     address = spec.get("clusterIP") or (spec.get("clusterIPs") or [""])[0] or api.addresses.next(api)
+    api.addresses.check(api, service, address)
     spec["clusterIP"] = address
     spec["clusterIPs"] = spec.get("clusterIPs") or [address]
     six = address != "None" and ipaddress.ip_address(address).version == 6
@@ -323,6 +325,20 @@ class Addresses:
             address = str(self._network[self._last])
             if address not in taken:
                 return address
+
+    def check(self, api: Api, service: Object, address: str) -> None:
+        """Refuse an address that another Service has, or that is not of the network."""
+        if address == "None":
+            return
+        why = ""
+        if any(address in each.object["spec"].get("clusterIPs", []) for each in api.store.all(("", "services"))):
+            why = "provided IP is already allocated"
+        elif ipaddress.ip_address(address) not in self._network:
+            why = f"provided IP is not in the valid range. The range of valid IPs is {self._network}"
+        if why:
+            said = f'Invalid value: ["{address}"]: failed to allocate IP {address}: {why}'
+            causes = [errors.Cause("spec.clusterIPs", said)]
+            raise errors.invalid("", "Service", service["metadata"].get("name", ""), causes)
 
 
 def kept(api: Api, call: Call, new: Object, old: Object) -> Object:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tests.fakes import builtin, errors, plugins, typed, validation
+from tests.fakes import builtin, errors, limits, plugins, typed, validation
 from tests.fakes.errors import Cause
 from tests.fakes.hooks import Attempt
 from tests.fakes.kinds import Kind, words
@@ -127,4 +127,4 @@ def problems(api: Api, kind: Kind, thing: Object, old: Object | None) -> list[Ca
     found = list(validation.metadata(kind, thing, old))
     if kind.crd is not None:
         return [*found, *api.schemas.problems(kind, thing, old)]
-    return [*found, *validation.built_in(kind, thing, old)]
+    return [*found, *validation.built_in(kind, thing, old), *limits.built_in(kind, thing, old)]
