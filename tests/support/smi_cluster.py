@@ -88,7 +88,7 @@ def installed(api: RawApi, crds: list[dict[str, Any]]) -> Iterator[None]:
 @contextmanager
 def smi_cluster(api: RawApi, namespace: str) -> Iterator[SmiCluster]:
     """All kinds in all versions, converted; validated in this namespace."""
-    with WebhookServer(answered) as server, installed(api, [_reachable(crd, server) for crd in shipped()]):
+    with WebhookServer(answered) as server, installed(api, [reachable(crd, server) for crd in shipped()]):
         cluster = SmiCluster(api, namespace, server)
         api("POST", path_of("Validating"), _validation(namespace, server)).expect(201)
         try:
@@ -98,7 +98,7 @@ def smi_cluster(api: RawApi, namespace: str) -> Iterator[SmiCluster]:
             api("DELETE", path_of("Validating", f"{namespace}-smi"))
 
 
-def _reachable(crd: dict[str, Any], server: WebhookServer) -> dict[str, Any]:
+def reachable(crd: dict[str, Any], server: WebhookServer) -> dict[str, Any]:
     """The CRD with this server's address in the place of the Service, as the leader's caBundle would be."""
     crd = copy.deepcopy(crd)
     if crd["spec"]["conversion"]["strategy"] == "Webhook":
