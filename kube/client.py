@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 import aiohttp
 import msgspec
 from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config import ConfigException
 from yarl import URL
 
 from kube.configuration import load, trust
@@ -29,6 +30,9 @@ __all__ = ["ApiError", "ApiUnavailable", "Client", "ClientSettings", "Configurat
 
 MAX_LINE: Final = 32 * 1024 * 1024
 """Bytes in one line of a watch. The API server takes objects up to 3 MiB."""
+
+SILENCE: Final = 660.0
+"""Seconds after which a watch that says nothing is given up; servers are asked to end each within ten minutes."""
 
 CONNECT_SECONDS: Final = 10.0
 """How long a connection may take to be there."""
@@ -116,7 +120,7 @@ class Client:
         A last line that was cut short is left out: a whole one ends in a line feed. Raises ApiError and
         ApiUnavailable, also while lines are read.
         """
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE)
         with _translated(f"watch {path}"):
             response = await self._send("GET", path, query, None, "application/json", limits)
         try:
@@ -225,7 +229,7 @@ def _translated(doing: str) -> Iterator[None]:
     """Failures of the connection as ApiUnavailable."""
     try:
         yield
-    except (aiohttp.ClientError, OSError, TimeoutError, ConfigurationError) as error:
+    except (aiohttp.ClientError, OSError, TimeoutError, ConfigurationError, ConfigException) as error:
         raise ApiUnavailable(f"{doing}: {error or type(error).__name__}") from error
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from kubernetes.aio.config import ConfigException, incluster_config
 
 from kube.client import ApiError, ApiUnavailable, Client, ClientSettings, ConfigurationError
+from kube.configuration import load, trust
 from scripted_api import connected, serving, write_kubeconfig
 
 
@@ -144,6 +146,43 @@ async def test_an_exec_plugin_is_asked_for_the_token(tmp_path: Path) -> None:
     async with connected(tmp_path, handler, user) as client:
         await client.request("GET", "/x")
     assert seen == ["Bearer p"]
+
+
+async def test_a_pod_uses_its_service_account_and_notices_a_rotated_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, authority = tmp_path / "token", tmp_path / "ca.crt"
+    token.write_text("first")
+    authority.write_bytes(b"one")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "::1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority))
+    found = await load(ClientSettings())
+    assert found.host == "https://[::1]:6443"
+    assert await found.get_api_key_with_prefix("BearerToken") == "bearer first"
+    before = trust(found)
+    token.write_text("second")
+    again = await load(ClientSettings())
+    assert await again.get_api_key_with_prefix("BearerToken") == "bearer second"
+    assert trust(again) == before
+    authority.write_bytes(b"two")
+    assert trust(await load(ClientSettings())) != before
+
+
+async def test_a_token_file_that_is_gone_for_a_moment_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def handler(_request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({})
+
+    def gone(_configuration: object) -> None:
+        raise ConfigException("Token file exists but empty.")
+
+    async with connected(tmp_path, handler) as client:
+        monkeypatch.setattr(client._configuration, "refresh_api_key_hook", gone)
+        with pytest.raises(ApiUnavailable, match="Token file"):
+            await client.request("GET", "/x")
 
 
 async def test_a_missing_kubeconfig_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
