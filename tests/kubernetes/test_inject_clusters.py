@@ -149,10 +149,7 @@ def test_a_jobs_pod_has_a_native_sidecar_that_ends_after_it(api: RawApi, control
     assert names(made, "containers") == ["web"]
 
 
-def test_a_restricted_namespace_refuses_the_container_that_redirects(
-    api_server: ApiServer, api: RawApi, enrolled: str
-) -> None:
-    only_real(api_server, "Pod Security admission")
+def test_a_restricted_namespace_refuses_the_container_that_redirects(api: RawApi, enrolled: str) -> None:
     label(api, enrolled, **{"pod-security.kubernetes.io/enforce": "restricted"})
     answer = api("POST", pods(enrolled), pod(spec=RESTRICTED))
     assert (answer.code, answer.reason) == (403, "Forbidden")
@@ -161,10 +158,7 @@ def test_a_restricted_namespace_refuses_the_container_that_redirects(
 
 
 @options("--redirect", "cni")
-def test_a_restricted_namespace_admits_the_sidecar_where_a_plugin_redirects(
-    api_server: ApiServer, api: RawApi, enrolled: str
-) -> None:
-    only_real(api_server, "Pod Security admission")
+def test_a_restricted_namespace_admits_the_sidecar_where_a_plugin_redirects(api: RawApi, enrolled: str) -> None:
     label(api, enrolled, **{"pod-security.kubernetes.io/enforce": "restricted"})
     answer = api("POST", pods(enrolled), pod(spec=RESTRICTED))
     assert names(answer.expect(201)) == ["weft-proxy"]
