@@ -12,6 +12,8 @@ from api_server import ApiServer
 from chart_documents import one, rendered
 from cluster_objects import bound_token
 from cluster_world import create, install, uninstall
+from controlplane.cluster import Cluster
+from controlplane.settings import DEFINITIONS
 from kube.client import Client, ClientSettings
 from replicas import Proxy, Replica, make_meshed_pod, until
 
@@ -78,11 +80,14 @@ async def test_the_rights_of_the_chart_are_enough(client: Client, confined: Clie
         await until(lambda: proxy.resent, "the proxy is served")
         await proxy.close()
         cluster = replica.plane.status.cluster
-        assert cluster is not None
+        assert isinstance(cluster, Cluster)
         await until(lambda: cluster.view()["webhook_certificate_ends"], "the webhook has a certificate")
         events = await told(client, namespace, "canary", 2)
         assert events.keys() == {"BackendLeftOut", "BackendWithoutEndpoints"}
         assert f"There is no Service {namespace}/not-there" in events["BackendLeftOut"]
+        await until(
+            lambda: cluster.duties.done["trust bundles"] and not cluster.view()["duties"], "all duties are done"
+        )
         found = await client.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/weft-root")
         assert found["data"]["root.pem"].encode() == replica.plane.authority.bundle_pem()
         secret = await client.request("GET", f"/api/v1/namespaces/{namespace}/secrets/weft-webhook-tls")
@@ -93,3 +98,10 @@ async def test_the_rights_of_the_chart_are_enough(client: Client, confined: Clie
         assert replica.plane.status.upstream.troubles == {}
     finally:
         await replica.end()
+
+
+def test_the_chart_and_the_control_plane_mean_the_same_crds() -> None:
+    rules = one(rendered(), "ClusterRole", "weft")["rules"]
+    (names,) = (rule["resourceNames"] for rule in rules if "customresourcedefinitions" in rule["resources"]
+                and "patch" in rule["verbs"])  # fmt: skip
+    assert sorted(names) == sorted(DEFINITIONS)

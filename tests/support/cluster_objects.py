@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from kube.client import ApiError, Client
@@ -69,3 +70,12 @@ async def gone(client: Client, path: str) -> bool:
     except ApiError as error:
         return error.code == 404
     return False
+
+
+async def eventually(client: Client, path: str, seconds: float = 20) -> dict[str, Any]:
+    """What is at this path, as soon as there is something."""
+    async with asyncio.timeout(seconds):
+        while await gone(client, path):
+            await asyncio.sleep(0.05)
+    found: dict[str, Any] = await client.request("GET", path)
+    return found
