@@ -57,6 +57,10 @@ golden: $(INSTALLED) ## rewrite the golden outputs; look at the difference befor
 crds: $(INSTALLED) ## write deploy/crds/ anew from smi/definitions.py
 	$(BIN)/python -P -m smi.definitions deploy/crds
 
+.PHONY: bench-shapes
+bench-shapes: $(INSTALLED) ## what one change costs, counted instead of timed; `make test` and CI run it too
+	@$(BIN)/pytest tests/bench $(ARGS)
+
 .PHONY: bench
 bench: $(INSTALLED) ## run the measurements in bench/
 	@for script in protobuf_encoding issuance mesh_round; do \

@@ -1,4 +1,4 @@
-"""Where to compute a round: on the event loop or in a thread. Rule: prints what it measured, nothing else.
+"""Where to compute a round: on the event loop, in a thread, or in a process. Rule: prints what it measured, no more.
 
 `python -m bench.round_placement [services] [endpoints] [identities]`, by default 1,000, 10,000 and 250. While rounds
 are computed, a task asks to be woken every millisecond, as a stream with an ACK would be: as late as it is, a proxy is
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import multiprocessing
+import pickle
 import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
 
 import uvloop
 
@@ -22,6 +25,7 @@ from mesh.build import Builder
 from mesh.settings import MeshSettings
 from smi.resources import Anything, Resources
 from xds.cache import Cache
+from xds.resource import Resource
 from xds.snapshot import World
 from xds.translate.world import TranslateSettings, Translator
 
@@ -86,13 +90,66 @@ async def place(name: str, objects: dict[Ref, Anything], replicas: int, threads:
             times.append((time.perf_counter() - started) * 1e3)
 
     _, lateness = await measured(rounds)
+    tell(name, times, lateness)
+    gc.unfreeze()
+
+
+def compile_apart(pipe: Connection, objects: dict[Ref, Anything], replicas: int) -> None:
+    """The compiling process: a round for each number it is sent; its answer is every Resource not sent before."""
+    builder, translator = Builder(MeshSettings()), Translator(TranslateSettings())
+    known: set[Resource] = set()
+    while (number := pipe.recv()) is not None:
+        resources = Resources(objects) if number < 0 else changed(objects, replicas, number)
+        made = translator.translate(builder.build(resources), "bundle")
+        named = {id(each): each for role in made.roles.values() for each in role.resources.values()}
+        now = {resource for each in named.values() for resource in each.values()}
+        pipe.send_bytes(pickle.dumps(list(now - known), protocol=5))
+        if number < 0:
+            gc.collect()
+            gc.freeze()
+        known = now
+
+
+async def apart(objects: dict[Ref, Anything], replicas: int) -> None:
+    """Measure the same with a process that compiles. Putting its Resources into a World is not in it."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    child = context.Process(target=compile_apart, args=(there, objects, replicas), daemon=True)
+    child.start()
+    sizes: list[int] = []
+
+    def exchange(number: int) -> None:
+        here.send(number)
+        data = here.recv_bytes()
+        sizes.append(len(data))
+        pickle.loads(data)  # our own child made it
+
+    took, lateness = await measured(lambda: asyncio.to_thread(exchange, -1))
+    print(
+        f"process: first round {took * 1e3:.0f} ms, {sizes[0] >> 10} KiB; wake-ups late at most {max(lateness):.0f} ms"
+    )
+    times: list[float] = []
+
+    async def rounds() -> None:
+        for number in range(ROUNDS):
+            await asyncio.sleep(0.005)
+            started = time.perf_counter()
+            await asyncio.to_thread(exchange, number)
+            times.append((time.perf_counter() - started) * 1e3)
+
+    _, lateness = await measured(rounds)
+    tell("process", times, lateness)
+    here.send(None)
+    await asyncio.to_thread(child.join)
+
+
+def tell(name: str, times: list[float], lateness: list[float]) -> None:
     late_by = sorted(lateness)
     p99 = late_by[len(late_by) * 99 // 100]
     print(
         f"{name}: one endpoint: round p50 {statistics.median(times):.1f} ms, max {max(times):.1f} ms; wake-ups late "
         f"p50 {statistics.median(late_by):.2f} ms, p99 {p99:.1f} ms, max {late_by[-1]:.1f} ms"
     )
-    gc.unfreeze()
 
 
 def publishing(objects: dict[Ref, Anything], replicas: int) -> None:
@@ -118,6 +175,7 @@ async def main() -> None:
         sys.setswitchinterval(0.001)
         await place("thread, switching every 1 ms", objects, endpoints // services, threads=True)
         sys.setswitchinterval(switch)
+        await apart(objects, endpoints // services)
 
 
 if __name__ == "__main__":
