@@ -47,6 +47,10 @@ class WebhookProcess:
     process: subprocess.Popen[str]
     log: queue.SimpleQueue[dict[str, Any]] = field(default_factory=queue.SimpleQueue)
 
+    def client_config(self, path: str) -> dict[str, str]:
+        """What a webhook configuration or a CRD says of it."""
+        return {"url": f"https://127.0.0.1:{self.port}{path}", "caBundle": b64encode(ROOT.pem).decode()}
+
     def renew(self, name: str) -> None:
         """Give it another certificate, as the kubelet would."""
         pair = ROOT.server([f"weft-webhook.{NAMESPACE}.svc", name])
@@ -105,7 +109,7 @@ def injecting(
     rights = api_server.kubeconfig_as(USER, GROUPS)
     flags = (*words, "--other-meshes") if marks else words
     with webhook_process(folder, "--kubeconfig", str(rights), *flags) as running:
-        objects = _objects(f"https://127.0.0.1:{running.port}", marks=marks)
+        objects = _objects(running, marks=marks)
         api("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}}).expect(201, 409)
         try:
             for made in objects:
@@ -117,14 +121,13 @@ def injecting(
                 api("DELETE", f"{PATHS[made['kind']]}/{made['metadata']['name']}")
 
 
-def _objects(url: str, *, marks: bool) -> Sequence[dict[str, Any]]:
+def _objects(running: WebhookProcess, *, marks: bool) -> Sequence[dict[str, Any]]:
     """The webhook's rights, and who is to be asked about: of the chart."""
     rendered = chart.manifest({"injector": {"otherMeshesMarks": marks}}, NAMESPACE)
     found = [each for each in rendered if each["kind"] in PATHS and each["metadata"]["name"] == "weft-webhook"]
     for made in found:
         for entry in made.get("webhooks", ()):
-            path = entry["clientConfig"]["service"]["path"]
-            entry["clientConfig"] = {"url": f"{url}{path}", "caBundle": b64encode(ROOT.pem).decode()}
+            entry["clientConfig"] = running.client_config(entry["clientConfig"]["service"]["path"])
     return found
 
 
