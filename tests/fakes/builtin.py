@@ -354,6 +354,13 @@ def kept(api: Api, call: Call, new: Object, old: Object) -> Object:
                 if name in old["spec"]:
                     spec.setdefault(name, old["spec"][name])
             return {**new, "spec": spec}
+        case "pods" if call.subresource == "ephemeralcontainers":
+            added = copied(new["spec"].get("ephemeralContainers", []))
+            for each in added:
+                _fill(
+                    each, terminationMessagePath="/dev/termination-log", terminationMessagePolicy="File", resources={}
+                )
+            return {**old, "spec": {**old["spec"], "ephemeralContainers": added}}
     return new
 
 

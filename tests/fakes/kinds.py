@@ -98,7 +98,7 @@ TABLE: tuple[tuple[str, str, str], ...] = (
         namespaces Namespace - ns finalize,status create,delete,get,list,patch,update,watch
         nodes Node - no status
         persistentvolumeclaims PersistentVolumeClaim ns pvc status
-        pods Pod ns po binding,eviction,status
+        pods Pod ns po binding,ephemeralcontainers,eviction,status
         replicationcontrollers ReplicationController ns rc status
         resourcequotas ResourceQuota ns quota status
         secrets Secret ns - -

@@ -52,11 +52,31 @@ def _pod(thing: Object, old: Object | None) -> Iterator[Cause]:
             yield from _container(each, f"spec.{part}[{number}]", init=part == "initContainers")
     if old is not None and _frozen(spec) != _frozen(old.get("spec") or {}):
         yield Cause("spec", FROZEN, "FieldValueForbidden")
+    yield from _ephemeral(spec, (old or {}).get("spec") or {})
+
+
+def _ephemeral(spec: Object, before: Object) -> Iterator[Cause]:
+    """They are added, by their own path, and never changed or taken away."""
+    field = "spec.ephemeralContainers"
+    now = {each.get("name"): each for each in spec.get("ephemeralContainers") or []}
+    if now and not before:
+        yield Cause(field, "Forbidden: cannot be set on create", "FieldValueForbidden")
+    for name, each in {each["name"]: each for each in before.get("ephemeralContainers") or []}.items():
+        if now.get(name) != each:
+            said = f"Forbidden: existing ephemeral containers {json.dumps(name)} may not be removed or changed"
+            yield Cause(field, said, "FieldValueForbidden")
+    targets = {each["name"] for part in ("initContainers", "containers") for each in spec.get(part) or []}
+    for number, each in enumerate(spec.get("ephemeralContainers") or []):
+        wanted = each.get("targetContainerName")
+        if wanted and wanted not in targets:
+            yield Cause(
+                f"{field}[{number}].targetContainerName", f"Not found: {json.dumps(wanted)}", "FieldValueNotFound"
+            )
 
 
 def _frozen(spec: Object) -> Object:
     """What of a pod's spec stays as it is. A binding sets the node, which nobody may change afterwards."""
-    left = {name: value for name, value in spec.items() if name not in MUTABLE | {"nodeName"}}
+    left = {name: value for name, value in spec.items() if name not in MUTABLE | {"nodeName", "ephemeralContainers"}}
     for part in ("initContainers", "containers"):
         left[part] = [{name: value for name, value in each.items() if name != "image"} for each in spec.get(part) or []]
     return {name: value for name, value in left.items() if value not in ([], {}, None)}

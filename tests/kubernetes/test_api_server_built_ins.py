@@ -118,6 +118,21 @@ def test_a_running_pod_keeps_its_spec(api: RawApi, core: str) -> None:
     assert api("PATCH", f"{core}/pods/a", {"spec": {"containers": image}}, content_type=STRATEGIC).code == 200
 
 
+def test_an_ephemeral_container_is_added_by_its_own_path(api: RawApi, core: str) -> None:
+    debug = {"name": "debug", "image": "debug:1", "targetContainerName": "app"}
+    assert api("POST", f"{core}/pods", pod(ephemeralContainers=[debug])).code == 422
+    api("POST", f"{core}/pods", pod()).expect(201)
+    path, change = f"{core}/pods/a/ephemeralcontainers", {"spec": {"ephemeralContainers": [debug]}}
+    shown = api("PATCH", path, change, content_type=STRATEGIC).expect(200)
+    assert [each["name"] for each in shown["spec"]["ephemeralContainers"]] == ["debug"]
+    assert [each["name"] for each in shown["spec"]["containers"]] == ["app"]
+    gone = api("PATCH", path, {"spec": {"ephemeralContainers": []}}, content_type=MERGE)
+    assert (gone.code, gone.causes[0]["field"]) == (422, "spec.ephemeralContainers")
+    astray = {**debug, "name": "other", "targetContainerName": "none"}
+    change = {"spec": {"ephemeralContainers": [debug, astray]}}
+    assert api("PATCH", path, change, content_type=STRATEGIC).code == 422
+
+
 def test_a_pod_is_bound_once(api: RawApi, core: str) -> None:
     api("POST", f"{core}/pods", pod()).expect(201)
     target = {"apiVersion": "v1", "kind": "Node", "name": "node-a"}
