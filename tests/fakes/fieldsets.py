@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from tests.fakes import lists
@@ -119,8 +120,14 @@ def _enter(thing: Any, step: str) -> Any:
     return ABSENT if at is None else thing[at]
 
 
+@lru_cache(maxsize=10_000)
+def _said(text: str) -> Any:
+    """The value in a step."""
+    return json.loads(text)
+
+
 def _index(thing: list[Any], mark: str, text: str) -> int | None:
-    wanted = json.loads(text)
+    wanted = _said(text)
     for at, each in enumerate(thing):
         if mark == "v:" and each == wanted:
             return at

@@ -124,12 +124,17 @@ def tracked(api: Api, call: Call, old: Object | None, new: Object) -> Object:
         return {**new, "metadata": {k: v for k, v in new["metadata"].items() if k != "managedFields"}}
     held = managers(old) if old is not None else {}
     mine = (call.manager, "Update", call.subresource)
-    now = _writable(call, fieldsets.of(call.kind, new))
+    only_status = call.subresource == "status" and "status" in call.kind.subresources
+    now = fieldsets.of(call.kind, {"status": new.get("status", {})} if only_status else new)
+    now = _writable(call, now)
     changed = {
         path for path in now if old is None or fieldsets.value(old, path) != fieldsets.value(new, path)
     }  # fmt: skip
     entries: dict[Manager, tuple[Object, Paths]] = {}
     for who, (entry, paths) in held.items():
+        if only_status and who[2] != "status":
+            entries[who] = (entry, paths)
+            continue
         kept = frozenset(path for path in paths if fieldsets.has(new, path))
         if who != mine:
             kept -= changed

@@ -41,6 +41,16 @@ def _fields(model: str) -> dict[str, str] | None:
 
 
 @cache
+def _shape(kind: str) -> tuple[str, str]:
+    """A type as the client names it: (`map`, `list`, `struct` or `plain`, type of the parts)."""
+    if found := _MAP.match(kind):
+        return "map", found[1]
+    if found := _LIST.match(kind):
+        return "list", found[1]
+    return ("plain" if _fields(kind) is None else "struct"), ""
+
+
+@cache
 def model_of(group: str, version: str, kind: str) -> str:
     """The model's name, or an empty text when the client has none."""
     name = _SPECIAL.get((group, kind), f"{version[0].upper()}{version[1:]}{kind}")
@@ -77,24 +87,25 @@ class _Decoder:
                 decoded_value = self.value(value, fields[name], where)
                 if decoded_value != [] or name in KEPT_EMPTY:
                     found[name] = decoded_value
-                if decoded_value == {} and _MAP.match(fields[name]):
+                if decoded_value == {} and _shape(fields[name])[0] == "map":
                     del found[name]
         return found
 
     def value(self, value: Any, kind: str, path: str) -> Any:
-        if kind == "object" or value is None:
+        if kind == "object" or value is None or (kind == "str" and isinstance(value, str)):
             return value
-        if found := _MAP.match(kind):
+        shape, inner = _shape(kind)
+        if shape == "map":
             if not isinstance(value, dict):
                 raise self._wrong(value, path, "map")
             if path.rpartition(".")[2] in QUANTITIES:
                 return {name: str(each) for name, each in value.items()}
-            return {name: self.value(each, found[1], f"{path}[{name}]") for name, each in value.items()}
-        if found := _LIST.match(kind):
+            return {name: self.value(each, inner, f"{path}[{name}]") for name, each in value.items()}
+        if shape == "list":
             if not isinstance(value, list):
                 raise self._wrong(value, path, "slice")
-            return [self.value(each, found[1], f"{path}[{at}]") for at, each in enumerate(value)]
-        if _fields(kind) is not None:
+            return [self.value(each, inner, f"{path}[{at}]") for at, each in enumerate(value)]
+        if shape == "struct":
             return self.struct(value, kind, path)
         return self._plain(value, kind, path)
 
