@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -24,9 +25,15 @@ def documents(request: pytest.FixtureRequest) -> list[Document]:
     return rendered(VALUES[request.param])
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_every_object_satisfies_the_strict_schema_of_kubernetes(documents: list[Document], version: str) -> None:
-    checked = [item for item in documents if item["kind"] not in FOREIGN]
+@pytest.mark.parametrize(
+    ("values", "version"),
+    [
+        *(("full", version) for version in VERSIONS),
+        *(itertools.product(["default", "bare"], [VERSIONS[0], VERSIONS[-1]])),
+    ],
+)
+def test_every_object_satisfies_the_strict_schema_of_kubernetes(values: str, version: str) -> None:
+    checked = [item for item in rendered(VALUES[values]) if item["kind"] not in FOREIGN]
     for item in checked:
         kubernetes_validate.validate(item, version, strict=True)
     assert len(checked) >= 12
