@@ -5,10 +5,13 @@ The way is the product's, from manifests to ACKs, but for the transport: session
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -289,3 +292,38 @@ def test_work_for_one_change_does_not_grow(tmp_path: Path, encodes: Encodes, cha
         found.append((plane.runs() - runs, encodes.count - made))
     assert found[0][1] == found[1][1] == 1
     assert found[1][0] <= found[0][0] + 2
+
+
+@pytest.mark.parametrize("access", list(Access))
+def test_python_runs_no_more_for_one_change_in_a_larger_world(tmp_path: Path, access: Access) -> None:
+    """Functions called from the changed file to the published World. A look at every leaf is not among them: it is the
+    interpreter's own loop (docs/decisions/0051)."""
+    found: list[list[int]] = []
+    for factor in (4, 12):
+        root = tmp_path / str(factor)
+        root.mkdir()
+        size = Size(proxies=PROXIES * factor, services=SERVICES * factor, identities=IDENTITIES, access=access)
+        plane = Plane(root, size)
+        changes: list[Callable[[int], float]] = [partial(plane.folder.endpoint, 0), plane.folder.split]
+        found.append([calls(plane, change) for change in (*changes, plane.folder.target)])
+    for small, large in zip(*found, strict=True):
+        assert large <= 1.1 * small
+
+
+def calls(plane: Plane, change: Callable[[int], object]) -> int:
+    """How many functions written in Python are called for one change; the first of its kind warms up."""
+    count = 0
+
+    def called(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    change(2)
+    plane.round()
+    change(3)
+    sys.setprofile(called)
+    try:
+        plane.round()
+    finally:
+        sys.setprofile(None)
+    return count
