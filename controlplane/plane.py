@@ -117,6 +117,9 @@ class ControlPlane:
         # What is here now stays: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()
+        # What comes later lives long too (streams) or holds no cycles (rounds): the collector looks less often. By
+        # default it stopped everybody for 56 ms in a dozen rounds with 1,000 streams (docs/performance.md).
+        gc.set_threshold(20_000, 20, 100)
         # Rounds run in a thread; streams get the interpreter back after 1 ms, not 5 (docs/decisions/0050).
         sys.setswitchinterval(0.001)
         return [
