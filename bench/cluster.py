@@ -83,12 +83,13 @@ def cluster(size: ClusterSize, rate: float, seconds: float) -> Result:
 
     binaries = assets()
     if binaries:
-        real = RealApiServer.start(_without_controllers(binaries))
-        try:
-            storm = partial(_by_patches, rate=rate)
-            return asyncio.run(_measured(real.admin_kubeconfig, size, seconds, storm, None))
-        finally:
-            real.stop()
+        with tempfile.TemporaryDirectory(prefix="weft-bench-") as folder:
+            real = RealApiServer.start(_without_controllers(binaries, Path(folder)))
+            try:
+                storm = partial(_by_patches, rate=rate)
+                return asyncio.run(_measured(real.admin_kubeconfig, size, seconds, storm, None))
+            finally:
+                real.stop()
     fake = FakeApiServer.start(controllers=False)
     try:
         storm = partial(_by_storage, fake, rate=rate)
@@ -200,9 +201,8 @@ async def _by_patches(client: Client, size: ClusterSize, *, rate: float, seconds
     return done, time.monotonic() - started
 
 
-def _without_controllers(binaries: Path) -> Path:
+def _without_controllers(binaries: Path, folder: Path) -> Path:
     """The same binaries but for the controllers, which would be busy with pods that have no node."""
-    folder = Path(tempfile.mkdtemp(prefix="weft-bench-assets-"))
     for name in ("etcd", "kube-apiserver"):
         (folder / name).symlink_to(binaries / name)
     return folder
