@@ -15,7 +15,8 @@ from kube.client import ApiError, Client
 ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 CONFIGURATIONS: Final = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
 DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-Patch = list[dict[str, Any]]
+MOST_TRIES: Final = 5
+"""A CRD that was just made is changed by the API server several times."""
 
 
 class CaBundles:
@@ -51,14 +52,22 @@ class CaBundles:
         """Bring all of them up to date; those that are not installed are left out. Raises ApiError, ApiUnavailable."""
         wanted = b64encode(self._bundle()).decode()
         for path in self._paths:
+            await self._bring(path, wanted)
+
+    async def _bring(self, path: str, wanted: str) -> None:
+        for attempt in range(1, MOST_TRIES + 1):
             try:
                 found = await self._client.request("GET", path)
                 if patch := list(self._patch(found, wanted)):
                     await self._client.request("PATCH", path, body=patch, content_type="application/json-patch+json")
             except ApiError as error:
-                # 422: the test in the patch failed, since somebody changed the object at once; it is read again soon.
-                if error.code not in {404, 409, 422}:
+                if error.code == 404:
+                    return
+                # The test in the patch failed (422), or its writing did (409): somebody else was faster.
+                if error.code not in {409, 422} or attempt == MOST_TRIES:
                     raise
+            else:
+                return
 
     def _patch(self, found: dict[str, Any], wanted: str) -> Iterator[dict[str, Any]]:
         """What is to be changed, each after a test that it is still what was read."""
