@@ -116,7 +116,7 @@ def test_v9_only_headers_keep_fields_nobody_knows(definition: Definition, versio
 
 
 @pytest.mark.parametrize("definition", [item for item in DECODED if item.kind in VERSIONS], ids=ids)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_v9_what_the_decoders_read_passes_the_schema_whole(definition: Definition, data: st.DataObject) -> None:
     version = data.draw(st.sampled_from(definition.versions))
@@ -125,3 +125,19 @@ def test_v9_what_the_decoders_read_passes_the_schema_whole(definition: Definitio
     structural.settle(kept, schema(definition, version))
     assert kept == raw
     assert judging.problems(kept, schema(definition, version)) == []
+
+
+@pytest.mark.parametrize("definition", [item for item in DECODED if item.kind in VERSIONS], ids=ids)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_v2_what_is_converted_passes_the_schema_of_its_new_version_whole(
+    definition: Definition, data: st.DataObject
+) -> None:
+    """Else the API server would prune what the conversion kept."""
+    old, new = data.draw(st.permutations(definition.versions))[:2]
+    made = convert(data.draw(documents(definition.kind, old)), f"{definition.group}/{new}")
+    assert isinstance(made, dict)
+    kept = copy.deepcopy(made)
+    structural.settle(kept, schema(definition, new))
+    assert kept == made
+    assert judging.problems(kept, schema(definition, new)) == []
