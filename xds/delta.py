@@ -11,9 +11,10 @@ from typing import ClassVar
 from xds.dialogue import Dialogue, Sent
 from xds.interest import after_delta
 from xds.machine import Machine
+from xds.requests import RequestReader
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION
 from xds.resourceset import ALL, EVERYTHING, GREETING, NO_NAMES, Plan, ResourceSet
-from xds.wire import DeltaRequest, RequestReader, Response
+from xds.wire import DeltaRequest, Response
 
 
 class DeltaMachine(Machine[DeltaRequest]):
@@ -54,7 +55,9 @@ class DeltaMachine(Machine[DeltaRequest]):
             # The client comes back with what another stream gave it, perhaps another replica (rules R55–R58).
             dialogue.resumed = True
             dialogue.held = interest.of(request.initial)
-            asked = asked.difference(request.initial.named)
+            # Whoever only comes back has all that it asks for: the set of what it has tells so by its size.
+            held_all = not interest.wildcard and len(dialogue.held) == len(asked)
+            asked = NO_NAMES if held_all else asked.difference(request.initial.named)
             if ALL in asked:
                 asked = asked - EVERYTHING | {GREETING}
         dialogue.asked = asked

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from xds.interest import Interest
-from xds.resource import Resource
+from xds.resource import Resource, unseen
 from xds.resourceset import ALL, NO_NAMES, NOT_NAMES, NOTHING, Plan, ResourceSet
-from xds.wire import Rejection, Response, unseen
+from xds.wire import Rejection, Response
 
 UNCERTAIN: Final = "?"
 """The version of what a client may hold in either of two states, after a NACK (rule R17)."""

@@ -12,10 +12,11 @@ from typing import ClassVar, Final, Generic
 
 from xds.dialogue import Dialogue, Nack, Sent
 from xds.interest import Interest, Names
+from xds.requests import RequestReader
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, TYPES
 from xds.resourceset import NO_NAMES, Plan, ResourceSet
 from xds.view import View
-from xds.wire import AnyRequest, Assembler, ProtocolFault, RequestReader, Response
+from xds.wire import AnyRequest, Assembler, ProtocolFault, Response
 
 GATE_PATIENCE: Final = 5.0
 """Seconds that changed listeners and routes wait for the ACK of clusters, which comes once those are warm (R62)."""

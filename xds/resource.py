@@ -78,3 +78,8 @@ def _varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def unseen(type_url: str, name: str, version: str) -> Resource:
+    """A Resource a client says it has: its version is known, its bytes are not."""
+    return Resource(type_url, name, version, b"", b"", b"")

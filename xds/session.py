@@ -22,12 +22,13 @@ from xds.interest import Names
 from xds.machine import Machine
 from xds.names import pod_id
 from xds.peer import Peer
+from xds.requests import RequestReader
 from xds.resource import CLUSTER, LISTENER
 from xds.snapshot import Named, SecretSource
 from xds.sotw import SotwMachine
 from xds.status import Counters, ProxyStatus, short_name, type_status
 from xds.view import View
-from xds.wire import Assembler, ProtocolFault, RequestReader, Response
+from xds.wire import Assembler, ProtocolFault, Response
 
 log = structlog.get_logger(__name__)
 

@@ -11,9 +11,10 @@ from typing import ClassVar, Final
 from xds.dialogue import Dialogue, Sent
 from xds.interest import after_sotw
 from xds.machine import REFERRERS, Machine
+from xds.requests import RequestReader
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, Resource
 from xds.resourceset import EVERYTHING, NO_NAMES, Plan, ResourceSet
-from xds.wire import RequestReader, Response, SotwRequest
+from xds.wire import Response, SotwRequest
 
 WHOLE: Final = frozenset({CLUSTER, LISTENER})
 """Types whose responses are the complete state."""

@@ -1,23 +1,18 @@
-"""Requests read from bytes, responses put together from bytes that exist already.
+"""What is said on a stream: requests as values, responses put together from bytes that exist already.
 
 Rule: nothing is encoded here but the few header fields of a response (rule R11); resources go in as they are. Equal
-requests and equal responses are the same object for every stream.
+responses are the same object for every stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
-from xds.pb import DeltaDiscoveryRequest, DiscoveryRequest
 from xds.resource import SECRET, Resource, delimited
 from xds.resourceset import NO_NAMES, NOTHING, ResourceSet
 
-REMEMBERED_REQUESTS: Final = 512
-REMEMBERED_BYTES: Final = 8 * 1024 * 1024
-"""Of all the requests that one memory is of: clients make them as large as they like, and what was read from them takes
-some ten times as much memory."""
 REMEMBERED_RESPONSES: Final = 256
 
 
@@ -137,108 +132,6 @@ class Assembler:
             self._recent.clear()
         self._recent[key] = response
         return response
-
-
-class _Memory(Generic[Key, Value]):
-    """What was read from requests. When it is full, everything is forgotten."""
-
-    def __init__(self) -> None:
-        self._known: dict[Key, Value] = {}
-        self._bytes = 0
-
-    def get(self, key: Key) -> Value | None:
-        return self._known.get(key)
-
-    def keep(self, key: Key, value: Value, size: int) -> None:
-        """Keep what was read from a request of `size` bytes, unless that alone is too much."""
-        if size > REMEMBERED_BYTES:
-            return
-        if len(self._known) >= REMEMBERED_REQUESTS or self._bytes + size > REMEMBERED_BYTES:
-            self._known.clear()
-            self._bytes = 0
-        self._known[key] = value
-        self._bytes += size
-
-
-class RequestReader:
-    """Reads requests. Bytes seen before (the ACKs of a shared response, equal subscriptions) are not parsed again."""
-
-    def __init__(self) -> None:
-        self._delta = _Memory[bytes, DeltaRequest]()
-        self._sotw = _Memory[bytes, SotwRequest]()
-        self._initial = _Memory[frozenset[tuple[str, str]], ResourceSet]()
-
-    def delta(self, data: bytes) -> DeltaRequest:
-        """Raises ProtocolFault where the bytes are no DeltaDiscoveryRequest."""
-        known = self._delta.get(data)
-        if known is not None:
-            return known
-        message = DeltaDiscoveryRequest()
-        _parse(message, data)
-        request = DeltaRequest(
-            type_url=message.type_url,
-            node_id=message.node.id,
-            subscribe=frozenset(message.resource_names_subscribe),
-            unsubscribe=frozenset(message.resource_names_unsubscribe),
-            initial=self._brought(message.type_url, message.initial_resource_versions, len(data)),
-            nonce=message.response_nonce,
-            rejection=_rejection(message),
-        )
-        # A request with a node is the first of its stream and long; it will not come again.
-        if not request.node_id:
-            self._delta.keep(data, request, len(data))
-        return request
-
-    def sotw(self, data: bytes) -> SotwRequest:
-        """Raises ProtocolFault where the bytes are no DiscoveryRequest."""
-        known = self._sotw.get(data)
-        if known is not None:
-            return known
-        message = DiscoveryRequest()
-        _parse(message, data)
-        request = SotwRequest(
-            type_url=message.type_url,
-            node_id=message.node.id,
-            names=frozenset(message.resource_names),
-            version=message.version_info,
-            nonce=message.response_nonce,
-            rejection=_rejection(message),
-        )
-        # A request with a node is the first of its stream and long; it will not come again.
-        if not request.node_id:
-            self._sotw.keep(data, request, len(data))
-        return request
-
-    def _brought(self, type_url: str, versions: Mapping[str, str], size: int) -> ResourceSet:
-        """The same object for all that bring the same; `size` is the request's, in bytes."""
-        if not versions:
-            return NOTHING
-        # A protobuf map has no quick items(): a thousand names from each of a thousand streams make that felt.
-        key = frozenset(zip(versions, map(versions.__getitem__, versions), strict=True))
-        known = self._initial.get(key)
-        if known is None or known.type_url != type_url:
-            named = {name: unseen(type_url, name, version) for name, version in key}
-            known = ResourceSet(type_url, named)
-            self._initial.keep(key, known, size)
-        return known
-
-
-def unseen(type_url: str, name: str, version: str) -> Resource:
-    """A Resource a client says it has: its version is known, its bytes are not."""
-    return Resource(type_url, name, version, b"", b"", b"")
-
-
-def _parse(message: DeltaDiscoveryRequest | DiscoveryRequest, data: bytes) -> None:
-    try:
-        message.ParseFromString(data)
-    except Exception as error:  # protobuf's DecodeError has no stable home among its implementations
-        raise ProtocolFault("INVALID_ARGUMENT", f"not a discovery request: {error}") from error
-
-
-def _rejection(message: DeltaDiscoveryRequest | DiscoveryRequest) -> Rejection | None:
-    if not message.HasField("error_detail"):
-        return None
-    return Rejection(message.error_detail.code, message.error_detail.message)
 
 
 def _text(number: int, value: str) -> bytes:

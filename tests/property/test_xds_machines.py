@@ -18,9 +18,10 @@ from xds import resourceset
 from xds.delta import DeltaMachine
 from xds.interest import Names
 from xds.machine import REFERRERS, Machine
+from xds.requests import RequestReader
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, TYPES, Resource
 from xds.sotw import SotwMachine
-from xds.wire import Assembler, RequestReader
+from xds.wire import Assembler
 from xds_client import WHOLE, ModelClient, resource, view
 
 NAMES = ("a", "b", "c", "d")

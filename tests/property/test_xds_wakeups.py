@@ -19,11 +19,12 @@ from xds.cache import Cache
 from xds.delta import DeltaMachine
 from xds.interest import Names
 from xds.machine import Machine
+from xds.requests import RequestReader
 from xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, TYPES, Resource
 from xds.snapshot import Snapshot, World
 from xds.sotw import SotwMachine
 from xds.view import View
-from xds.wire import Assembler, RequestReader
+from xds.wire import Assembler
 from xds_client import IDENTITY, WHOLE, ModelClient, resource
 
 NAMES = ("a", "b", "c", "d")

@@ -12,9 +12,10 @@ from xds import pb
 from xds.delta import DeltaMachine
 from xds.interest import Names
 from xds.machine import Machine
+from xds.requests import RequestReader
 from xds.resource import Resource
 from xds.sotw import SotwMachine
-from xds.wire import Assembler, RequestReader
+from xds.wire import Assembler
 from xds_client import Got, read_delta, read_sotw, view
 
 

@@ -15,7 +15,7 @@ from live_envoy import until
 from mesh.model import Identity, PodId
 from xds.peer import Reason
 from xds.resource import CLUSTER, ENDPOINTS, SECRET
-from xds.server import TransportKind, State
+from xds.server import State, TransportKind
 from xds_client import IDENTITY, resource
 from xds_lab import NODE, POD, Lab, peer, world_of
 

@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 
 from xds.pb import DeltaDiscoveryRequest
+from xds.requests import REMEMBERED_BYTES, RequestReader
 from xds.resource import CLUSTER
-from xds.wire import REMEMBERED_BYTES, RequestReader
 
 
 def bringing(prefix: str, count: int) -> bytes:
