@@ -23,6 +23,12 @@ ROOT_CONFIG_MAP: Final = "weft-root"
 CA_SECRET: Final = "weft-ca"  # noqa: S105 - the name of a Secret
 """Where the control plane's replicas share the issuer's key."""
 
+TLS_SECRET: Final = "weft-webhook-tls"  # noqa: S105 - the name of a Secret
+"""The webhook's certificate."""
+
+LEASE: Final = "weft-leader"
+"""Which replica writes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -104,8 +110,8 @@ async def leftovers(client: Client, target: Target, *, crds: bool, ca: bool) -> 
 
 async def _paths(client: Client, target: Target, *, crds: bool, ca: bool) -> AsyncIterator[str]:
     own = f"/api/v1/namespaces/{target.namespace}/secrets"
-    yield f"{own}/weft-webhook-tls"
-    yield f"/apis/coordination.k8s.io/v1/namespaces/{target.namespace}/leases/weft-leader"
+    yield f"{own}/{TLS_SECRET}"
+    yield f"/apis/coordination.k8s.io/v1/namespaces/{target.namespace}/leases/{LEASE}"
     roots = await client.request(
         "GET", "/api/v1/configmaps", query={"fieldSelector": f"metadata.name={ROOT_CONFIG_MAP}"}
     )

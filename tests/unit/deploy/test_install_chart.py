@@ -11,10 +11,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from ca import issuer_secret
 from chart_documents import rendered
 from controlplane.cli.main import command_line
-from controlplane.install import chart
+from controlplane.duties import serving
+from controlplane.install import chart, release
 from controlplane.install.chart import InstallError, merged, packed, values
+from kube.lease import LeaseSettings
+from webhook.settings import InjectorSettings
 
 
 def test_without_helms_engine_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,6 +33,12 @@ def test_without_helms_engine_every_command_ends_with_a_sentence(command: str, m
     result = CliRunner().invoke(command_line(["install", "upgrade", "uninstall", "manifest"]), [command])
     assert result.exit_code == 1
     assert "Helm's engine is not here" in result.output
+
+
+def test_what_uninstall_removes_is_what_the_control_plane_makes() -> None:
+    lease = LeaseSettings(namespace="weft-system", identity="test").name
+    made = (InjectorSettings().ca_config_map, issuer_secret.NAME, serving.NAME, lease)
+    assert made == (release.ROOT_CONFIG_MAP, release.CA_SECRET, release.TLS_SECRET, release.LEASE)
 
 
 def test_the_packed_chart_holds_the_crds_and_no_link() -> None:
