@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from api_objects import config_map
 from custom_kind import CustomKind, custom_kind, served
 from raw_api import APPLY, JSON_PATCH, MERGE, STRATEGIC, RawApi
 
@@ -37,10 +37,6 @@ def kind(module_kind: CustomKind) -> Iterator[CustomKind]:
         path = module_kind.path(name=each["metadata"]["name"])
         module_kind.api("PATCH", path, {"metadata": {"finalizers": None}}, content_type=MERGE)
         module_kind.api("DELETE", path)
-
-
-def config_map(name: str = "a", **data: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
 def test_a_new_object_gets_what_only_the_server_gives(api: RawApi, namespace: str, maps: str) -> None:

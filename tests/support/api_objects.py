@@ -35,3 +35,7 @@ def ready(api: RawApi, core: str, name: str, address: str) -> None:
     conditions = [{"type": kind, "status": "True", "lastTransitionTime": now} for kind in ("Ready", "ContainersReady")]
     status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": conditions}
     api("PATCH", f"{core}/pods/{name}/status", {"status": status}, content_type=STRATEGIC).expect(200)
+
+
+def config_map(name: str = "a", **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}

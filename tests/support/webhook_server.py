@@ -35,6 +35,11 @@ def patched(review: Review, *operations: Review) -> Review:
     return allowed(review, patchType="JSONPatch", patch=b64encode(json.dumps(operations).encode()).decode())
 
 
+def put(path: str, value: object) -> Review:
+    """A step of a JSON patch that sets a value."""
+    return {"op": "add", "path": path, "value": value}
+
+
 class WebhookServer:
     """Listens while the `with` lasts. An answer that is an int is sent as that HTTP code."""
 
