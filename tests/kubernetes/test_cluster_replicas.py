@@ -20,7 +20,7 @@ from replicas import Proxy, Replica, make_meshed_pod, until
 from xds import pb
 from xds.names import LEAF_SECRET
 from xds.peer import Reason
-from xds.resource import CLUSTER, ENDPOINTS, LISTENER, SECRET
+from xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
 
 Start = Callable[[str], Awaitable[Replica]]
 Join = Callable[..., Awaitable[Proxy]]
@@ -75,7 +75,7 @@ def whole(proxy: Proxy, namespace: str) -> bool:
     return (
         wanted <= held.get(CLUSTER, {}).keys()
         and wanted <= held.get(ENDPOINTS, {}).keys()
-        and {f"outbound/{name}" for name in wanted} <= held.get(LISTENER, {}).keys()
+        and {f"outbound/{name}" for name in wanted} <= held.get(LISTENER, {}).keys() & held.get(ROUTES, {}).keys()
         and LEAF_SECRET in held.get(SECRET, {})
     )
 

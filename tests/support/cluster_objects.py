@@ -75,7 +75,10 @@ async def gone(client: Client, path: str) -> bool:
 async def eventually(client: Client, path: str, seconds: float = 20) -> dict[str, Any]:
     """What is at this path, as soon as there is something."""
     async with asyncio.timeout(seconds):
-        while await gone(client, path):  # noqa: ASYNC110 - nobody but the API server knows
-            await asyncio.sleep(0.05)
-    found: dict[str, Any] = await client.request("GET", path)
-    return found
+        while True:
+            try:
+                found: dict[str, Any] = await client.request("GET", path)
+            except ApiError:
+                await asyncio.sleep(0.05)  # nobody but the API server knows
+            else:
+                return found
