@@ -27,17 +27,12 @@ RESTRICTED = {
 
 
 @pytest.fixture
-def admin(api_server: ApiServer) -> RawApi:
-    return RawApi(api_server.admin_kubeconfig)
-
-
-@pytest.fixture
 def webhook(
-    api_server: ApiServer, admin: RawApi, tmp_path: Path, request: pytest.FixtureRequest
+    api_server: ApiServer, api: RawApi, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[WebhookProcess]:
     """The process, with the options that the test names by `options`."""
     words, marks = getattr(request, "param", ((), False))
-    with injecting(api_server, admin, tmp_path, *words, marks=marks) as running:
+    with injecting(api_server, api, tmp_path, *words, marks=marks) as running:
         yield running
 
 

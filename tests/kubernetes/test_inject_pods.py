@@ -19,9 +19,8 @@ WEB = {"name": "web", "image": "web"}
 
 
 @pytest.fixture(scope="module")
-def webhook(api_server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebhookProcess]:
-    admin = RawApi(api_server.admin_kubeconfig)
-    with injecting(api_server, admin, tmp_path_factory.mktemp("webhook")) as running:
+def webhook(api_server: ApiServer, api: RawApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebhookProcess]:
+    with injecting(api_server, api, tmp_path_factory.mktemp("webhook")) as running:
         yield running
 
 
