@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from api_server import ApiServer
-from cluster_objects import bound_token, remove_pod
+from cluster_objects import bound_token, eventually, remove_pod
 from controlplane.client import AdminClient
 from kube.client import Client
 from kube.settings import ClientSettings
@@ -228,13 +228,8 @@ async def test_what_envoy_refuses_is_told_on_the_service_in_its_words(
 async def test_every_namespace_can_check_who_the_control_plane_is(client: Client, namespace: str, start: Start) -> None:
     replica = await start("weft-0_a")
     root = replica.plane.authority.bundle_pem().decode()
-    async with asyncio.timeout(20):
-        while True:
-            listed = await client.request("GET", f"/api/v1/namespaces/{namespace}/configmaps")
-            found = {item["metadata"]["name"]: item.get("data", {}) for item in listed["items"]}
-            if found.get("weft-root") == {"root.pem": root}:
-                break
-            await asyncio.sleep(0.05)  # nobody but the API server knows
+    found = await eventually(client, f"/api/v1/namespaces/{namespace}/configmaps/weft-root")
+    assert found["data"] == {"root.pem": root}
 
 
 async def test_a_replica_tells_who_leads_how_the_ca_stands_and_what_became_of_tokens(

@@ -10,7 +10,7 @@ import pytest
 
 from api_server import ApiServer
 from chart_documents import one, rendered
-from cluster_objects import bound_token
+from cluster_objects import bound_token, eventually
 from cluster_world import create, install, uninstall
 from controlplane.cluster import Cluster
 from controlplane.settings import DEFINITIONS
@@ -85,10 +85,8 @@ async def test_the_rights_of_the_chart_are_enough(client: Client, confined: Clie
         events = await told(client, namespace, "canary", 2)
         assert events.keys() == {"BackendLeftOut", "BackendWithoutEndpoints"}
         assert f"There is no Service {namespace}/not-there" in events["BackendLeftOut"]
-        await until(
-            lambda: cluster.duties.done["trust bundles"] and not cluster.view()["duties"], "all duties are done"
-        )
-        found = await client.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/weft-root")
+        found = await eventually(client, f"/api/v1/namespaces/{namespace}/configmaps/weft-root")
+        await until(lambda: not cluster.view()["duties"], "all duties are done")
         assert found["data"]["root.pem"].encode() == replica.plane.authority.bundle_pem()
         secret = await client.request("GET", f"/api/v1/namespaces/{namespace}/secrets/weft-webhook-tls")
         assert b64decode(secret["data"]["ca.crt"]) == replica.plane.authority.bundle_pem()
