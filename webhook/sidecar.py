@@ -66,7 +66,7 @@ def proxy_container(
     settings: InjectorSettings, wishes: PodWishes, bootstrap: BootstrapSettings, shape: PodShape
 ) -> RawDocument:
     """The sidecar. Native, it is an init container that stays; else a container that holds those after it."""
-    limits = dict(settings.limits) | dict(wishes.limits)
+    limits = _limits(settings, wishes, shape)
     bootstrap = replace(
         bootstrap,
         mark=settings.redirect.mark,
@@ -105,11 +105,18 @@ def _resources(settings: InjectorSettings, wishes: PodWishes, shape: PodShape) -
     The container for redirection has ended when the sidecar starts, so it costs nothing more (Kubernetes documentation,
     "Resource sharing within containers"). In a pod with a budget of its own (KEP-2837) only what it asks for is set.
     """
-    budget = bool(shape.spec.resources.requests or shape.spec.resources.limits)
-    limits = ({} if budget else dict(settings.limits)) | dict(wishes.limits)
-    requests = _lowered(({} if budget else dict(settings.requests)) | dict(wishes.requests), limits)
+    limits = _limits(settings, wishes, shape)
+    requests = _lowered(dict(() if _has_budget(shape) else settings.requests) | dict(wishes.requests), limits)
     found = {name: values for name, values in (("requests", requests), ("limits", limits)) if values}
     return {"resources": found} if found else {}
+
+
+def _limits(settings: InjectorSettings, wishes: PodWishes, shape: PodShape) -> dict[str, str]:
+    return dict(() if _has_budget(shape) else settings.limits) | dict(wishes.limits)
+
+
+def _has_budget(shape: PodShape) -> bool:
+    return bool(shape.spec.resources.requests or shape.spec.resources.limits)
 
 
 def _pull_policy(settings: InjectorSettings) -> dict[str, str]:
