@@ -32,7 +32,6 @@ from kube.lease import Leadership, LeaseSettings
 from kube.objects import Pod
 from kube.problem import Ref
 from mesh.model import PodId
-from smi.kinds import SmiObject
 from sources.kubernetes import KubernetesSource
 from webhook.settings import InjectorSettings
 
@@ -132,4 +131,4 @@ def _announcers(
 def _uid(source: KubernetesSource, pod: PodId) -> str | None:
     """The uid of the pod of this name that the source knows."""
     found = source.get(Ref("Pod", pod.namespace, pod.name))
-    return None if found is None or isinstance(found, SmiObject) or not isinstance(found, Pod) else found.metadata.uid
+    return found.metadata.uid if isinstance(found, Pod) else None
