@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.fakes import errors
 from tests.fakes.kinds import Kind
+from tests.fakes.pod_defaults import fill, pod_spec
 from tests.fakes.storage import Object, copied
 
 if TYPE_CHECKING:
@@ -21,153 +22,104 @@ if TYPE_CHECKING:
 
 EMPTY_STATUS: dict[str, Object] = {
     "deployments": {},
-    "statefulsets": {},
-    "daemonsets": {},
+    "statefulsets": {"replicas": 0, "availableReplicas": 0},
+    "daemonsets": {
+        "currentNumberScheduled": 0,
+        "numberMisscheduled": 0,
+        "desiredNumberScheduled": 0,
+        "numberReady": 0,
+    },
     "jobs": {},
-    "poddisruptionbudgets": {},
+    "cronjobs": {},
+    "apiservices": {},
+    "ingresses": {"loadBalancer": {}},
+    "horizontalpodautoscalers": {"desiredReplicas": 0, "currentMetrics": None},
+    "poddisruptionbudgets": {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0},
     "replicasets": {"replicas": 0},
 }
-PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-PROBE: Object = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
-
-
-def _fill(thing: Object, **values: Any) -> None:
-    for name, value in values.items():
-        thing.setdefault(name, value)
 
 
 def defaulted(kind: Kind, thing: Object) -> Object:
     """`thing` with the defaults of its version."""
-    fill = DEFAULTS.get(kind.plural)
-    if fill is not None:
+    set_defaults = DEFAULTS.get(kind.plural)
+    if set_defaults is not None:
         thing = copied(thing)
-        fill(thing)
+        set_defaults(thing)
     return thing
-
-
-def _pod_spec(spec: Object) -> None:
-    _fill(
-        spec, restartPolicy="Always", terminationGracePeriodSeconds=30, dnsPolicy="ClusterFirst", securityContext={},
-        schedulerName="default-scheduler",
-    )  # fmt: skip
-    if spec.get("serviceAccountName"):
-        spec["serviceAccount"] = spec["serviceAccountName"]
-    elif spec.get("serviceAccount"):
-        spec["serviceAccountName"] = spec["serviceAccount"]
-    for each in [*spec.get("initContainers", []), *spec.get("containers", [])]:
-        _container(each)
-        if spec.get("hostNetwork"):
-            for port in each.get("ports", []):
-                _fill(port, hostPort=port.get("containerPort"))
-    for each in spec.get("volumes", []):
-        _volume(each)
-
-
-def _container(each: Object) -> None:
-    image = str(each.get("image", ""))
-    latest = ":" not in image.rpartition("/")[2] or image.endswith(":latest")
-    _fill(
-        each, resources={}, terminationMessagePath="/dev/termination-log", terminationMessagePolicy="File",
-        imagePullPolicy="Always" if latest and "@" not in image else "IfNotPresent",
-    )  # fmt: skip
-    requests = each["resources"].get("limits")
-    if requests:
-        each["resources"]["requests"] = {**requests, **each["resources"].get("requests", {})}
-    for port in each.get("ports", []):
-        _fill(port, protocol="TCP")
-    for env in each.get("env", []):
-        if "fieldRef" in env.get("valueFrom", {}):
-            _fill(env["valueFrom"]["fieldRef"], apiVersion="v1")
-    for name in PROBES:
-        if name in each:
-            _fill(each[name], **PROBE)
-            _handler(each[name])
-    for handler in each.get("lifecycle", {}).values():
-        if isinstance(handler, dict):
-            _handler(handler)
-
-
-def _handler(probe: Object) -> None:
-    if "httpGet" in probe:
-        _fill(probe["httpGet"], path="/", scheme="HTTP")
-    if "grpc" in probe:
-        _fill(probe["grpc"], service="")
-
-
-def _volume(each: Object) -> None:
-    if set(each) == {"name"}:
-        each["emptyDir"] = {}
-    for name in ("secret", "configMap", "downwardAPI", "projected"):
-        if name in each:
-            _fill(each[name], defaultMode=420)
-    for item in each.get("downwardAPI", {}).get("items", []):
-        if "fieldRef" in item:
-            _fill(item["fieldRef"], apiVersion="v1")
-    _fill(each.get("hostPath", {}), type="")
-    for source in each.get("projected", {}).get("sources", []):
-        if "serviceAccountToken" in source:
-            _fill(source["serviceAccountToken"], expirationSeconds=3600)
-        for item in source.get("downwardAPI", {}).get("items", []):
-            if "fieldRef" in item:
-                _fill(item["fieldRef"], apiVersion="v1")
 
 
 def _pod(thing: Object) -> None:
     spec = thing.setdefault("spec", {})
-    _pod_spec(spec)
-    _fill(spec, enableServiceLinks=True)
+    pod_spec(spec)
+    fill(spec, enableServiceLinks=True)
     for each in thing.get("status", {}).get("conditions", []):
-        _fill(each, lastProbeTime=None, lastTransitionTime=None)
+        fill(each, lastProbeTime=None, lastTransitionTime=None)
 
 
 def _template(thing: Object) -> Object:
     spec: Object = thing.setdefault("spec", {})
     template = spec.setdefault("template", {})
     template.setdefault("metadata", {})
-    _pod_spec(template.setdefault("spec", {}))
+    pod_spec(template.setdefault("spec", {}))
     return spec
 
 
 def _deployment(thing: Object) -> None:
     spec = _template(thing)
-    _fill(spec, replicas=1, strategy={}, revisionHistoryLimit=10, progressDeadlineSeconds=600)
-    _fill(spec["strategy"], type="RollingUpdate")
+    fill(spec, replicas=1, strategy={}, revisionHistoryLimit=10, progressDeadlineSeconds=600)
+    fill(spec["strategy"], type="RollingUpdate")
     if spec["strategy"]["type"] == "RollingUpdate":
-        _fill(spec["strategy"], rollingUpdate={})
-        _fill(spec["strategy"]["rollingUpdate"], maxUnavailable="25%", maxSurge="25%")
+        fill(spec["strategy"], rollingUpdate={})
+        fill(spec["strategy"]["rollingUpdate"], maxUnavailable="25%", maxSurge="25%")
 
 
 def _replica_set(thing: Object) -> None:
-    _fill(_template(thing), replicas=1)
+    fill(_template(thing), replicas=1)
 
 
 def _stateful_set(thing: Object) -> None:
     spec = _template(thing)
-    _fill(spec, replicas=1, podManagementPolicy="OrderedReady", updateStrategy={}, revisionHistoryLimit=10)
-    _fill(spec["updateStrategy"], type="RollingUpdate")
+    fill(spec, replicas=1, podManagementPolicy="OrderedReady", updateStrategy={}, revisionHistoryLimit=10)
+    fill(spec, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Retain"})
+    fill(spec["updateStrategy"], type="RollingUpdate")
+    if spec["updateStrategy"]["type"] == "RollingUpdate":
+        fill(spec["updateStrategy"], rollingUpdate={"partition": 0})
 
 
 def _daemon_set(thing: Object) -> None:
     spec = _template(thing)
-    _fill(spec, updateStrategy={"type": "RollingUpdate"}, revisionHistoryLimit=10)
+    fill(spec, updateStrategy={"type": "RollingUpdate"}, revisionHistoryLimit=10)
+    if spec["updateStrategy"].get("type") == "RollingUpdate":
+        fill(spec["updateStrategy"], rollingUpdate={"maxUnavailable": 1, "maxSurge": 0})
 
 
 def _job(thing: Object) -> None:
     spec = _template(thing)
-    _fill(spec, completions=1, parallelism=1, backoffLimit=6, completionMode="NonIndexed", suspend=False)
+    fill(
+        spec, completions=1, parallelism=1, backoffLimit=6, completionMode="NonIndexed", suspend=False,
+        manualSelector=False, podReplacementPolicy="TerminatingOrFailed",
+    )  # fmt: skip
+
+
+def _cron_job(thing: Object) -> None:
+    spec = thing.setdefault("spec", {})
+    fill(spec, concurrencyPolicy="Allow", suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
+    job = spec.setdefault("jobTemplate", {})
+    fill(job, metadata={})
+    _template(job)
 
 
 def _service(thing: Object) -> None:
     spec = thing.setdefault("spec", {})
-    _fill(spec, type="ClusterIP", sessionAffinity="None")
+    fill(spec, type="ClusterIP", sessionAffinity="None")
     for port in spec.get("ports", []):
-        _fill(port, protocol="TCP", targetPort=port.get("port"))
+        fill(port, protocol="TCP", targetPort=port.get("port"))
         if port["targetPort"] in {0, ""}:
             port["targetPort"] = port.get("port")
     if spec["type"] in {"NodePort", "LoadBalancer"}:
-        _fill(spec, externalTrafficPolicy="Cluster")
+        fill(spec, externalTrafficPolicy="Cluster")
     if spec["type"] != "ExternalName":
-        _fill(spec, internalTrafficPolicy="Cluster")
+        fill(spec, internalTrafficPolicy="Cluster")
 
 
 def _secret(thing: Object) -> None:
@@ -175,7 +127,7 @@ def _secret(thing: Object) -> None:
 
     for name, text in thing.pop("stringData", {}).items():
         thing.setdefault("data", {})[name] = base64.b64encode(text.encode()).decode()
-    _fill(thing, type="Opaque")
+    fill(thing, type="Opaque")
 
 
 def _role_binding(thing: Object) -> None:
@@ -183,12 +135,12 @@ def _role_binding(thing: Object) -> None:
     for each in thing.get("subjects", []):
         group = "" if each.get("kind") == "ServiceAccount" else "rbac.authorization.k8s.io"
         if group:
-            _fill(each, apiGroup=group)
+            fill(each, apiGroup=group)
 
 
 def _webhooks(thing: Object) -> None:
     for each in thing.get("webhooks", []):
-        _fill(
+        fill(
             each,
             failurePolicy="Fail",
             matchPolicy="Equivalent",
@@ -197,21 +149,21 @@ def _webhooks(thing: Object) -> None:
             timeoutSeconds=10,
         )
         if thing["kind"] == "MutatingWebhookConfiguration":
-            _fill(each, reinvocationPolicy="Never")
+            fill(each, reinvocationPolicy="Never")
         for rule in each.get("rules", []):
-            _fill(rule, scope="*")
+            fill(rule, scope="*")
         if "service" in each.get("clientConfig", {}):
-            _fill(each["clientConfig"]["service"], port=443)
+            fill(each["clientConfig"]["service"], port=443)
 
 
 def _crd(thing: Object) -> None:
     spec = thing.setdefault("spec", {})
     names = spec.setdefault("names", {})
-    _fill(names, singular=str(names.get("kind", "")).lower(), listKind=f"{names.get('kind', '')}List")
-    _fill(spec, conversion={"strategy": "None"})
+    fill(names, singular=str(names.get("kind", "")).lower(), listKind=f"{names.get('kind', '')}List")
+    fill(spec, conversion={"strategy": "None"})
     service = (spec["conversion"].get("webhook") or {}).get("clientConfig", {}).get("service")
     if service:
-        _fill(service, port=443)
+        fill(service, port=443)
 
 
 def _role(thing: Object) -> None:
@@ -222,19 +174,25 @@ def _endpoint_slice(thing: Object) -> None:
     for name in ("endpoints", "ports"):
         thing[name] = thing.get(name) or None
     for port in thing.get("ports") or []:
-        _fill(port, name="", protocol="TCP")
+        fill(port, name="", protocol="TCP")
 
 
-def _budget(thing: Object) -> None:
-    _fill(thing.setdefault("spec", {}))
+def _priority_class(thing: Object) -> None:
+    fill(thing, preemptionPolicy="PreemptLowerPriority")
+
+
+def _api_service(thing: Object) -> None:
+    service = thing.setdefault("spec", {}).get("service")
+    if service:
+        fill(service, port=443)
 
 
 def _network_policy(thing: Object) -> None:
     spec = thing.setdefault("spec", {})
-    _fill(spec, policyTypes=["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
+    fill(spec, policyTypes=["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
     for rule in [*(spec.get("ingress") or []), *(spec.get("egress") or [])]:
         for port in rule.get("ports") or []:
-            _fill(port, protocol="TCP")
+            fill(port, protocol="TCP")
 
 
 def _namespace(thing: Object) -> None:
@@ -261,7 +219,9 @@ DEFAULTS: dict[str, Callable[[Object], None]] = {
     "validatingwebhookconfigurations": _webhooks,
     "customresourcedefinitions": _crd,
     "endpointslices": _endpoint_slice,
-    "poddisruptionbudgets": _budget,
+    "priorityclasses": _priority_class,
+    "apiservices": _api_service,
+    "cronjobs": _cron_job,
     "networkpolicies": _network_policy,
 }
 
@@ -275,12 +235,29 @@ def prepared(api: Api, kind: Kind, thing: Object) -> Object:
             return {**thing, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
         case "services":
             return _with_address(api, thing)
+        case "jobs":
+            return _selecting_its_pods(thing)
         case "customresourcedefinitions":
             stored = [each["name"] for each in thing["spec"].get("versions", []) if each.get("storage")]
             status = {"acceptedNames": {"kind": "", "plural": ""}, "conditions": None, "storedVersions": stored}
             return {**thing, "status": status}
     empty = EMPTY_STATUS.get(kind.plural)
     return thing if empty is None else {**thing, "status": dict(empty)}
+
+
+def _selecting_its_pods(job: Object) -> Object:
+    """A Job with the labels that tell its pods from others'."""
+    job = copied(job)
+    metadata, spec = job["metadata"], job["spec"]
+    template = spec["template"]["metadata"]
+    labels: dict[str, str] = {}
+    for prefix in ("batch.kubernetes.io/", ""):
+        labels |= {f"{prefix}controller-uid": metadata["uid"], f"{prefix}job-name": metadata["name"]}
+    if not spec.get("manualSelector"):
+        template["labels"] = {**labels, **(template.get("labels") or {})}
+        metadata["labels"] = metadata.get("labels") or template["labels"]
+        spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": metadata["uid"]}}
+    return {**job, "status": {}}
 
 
 def quality(pod: Object) -> str:
@@ -307,7 +284,7 @@ def _with_address(api: Api, service: Object) -> Object:
     spec["clusterIP"] = address
     spec["clusterIPs"] = spec.get("clusterIPs") or [address]
     six = address != "None" and ipaddress.ip_address(address).version == 6
-    _fill(spec, ipFamilies=["IPv6" if six else "IPv4"], ipFamilyPolicy="SingleStack")
+    fill(spec, ipFamilies=["IPv6" if six else "IPv4"], ipFamilyPolicy="SingleStack")
     return {**service, "spec": spec, "status": status}
 
 
@@ -357,9 +334,7 @@ def kept(api: Api, call: Call, new: Object, old: Object) -> Object:
         case "pods" if call.subresource == "ephemeralcontainers":
             added = copied(new["spec"].get("ephemeralContainers", []))
             for each in added:
-                _fill(
-                    each, terminationMessagePath="/dev/termination-log", terminationMessagePolicy="File", resources={}
-                )
+                fill(each, terminationMessagePath="/dev/termination-log", terminationMessagePolicy="File", resources={})
             return {**old, "spec": {**old["spec"], "ephemeralContainers": added}}
     return new
 

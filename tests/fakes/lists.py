@@ -51,7 +51,7 @@ APPLIED: dict[tuple[str, str], tuple[str, ...]] = {
 # Maps and structs of built-in kinds that are one value to server-side apply.
 ATOMIC = words(
     "selector nodeSelector fieldRef resourceFieldRef configMapKeyRef secretKeyRef secretRef roleRef targetRef "
-    "scaleTargetRef involvedObject regarding related namespaceSelector objectSelector podSelector labelSelector"
+    "involvedObject regarding related namespaceSelector objectSelector podSelector labelSelector"
 )
 
 DEFAULTS = {"protocol": "TCP"}

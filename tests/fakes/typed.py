@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from tests.fakes import errors
-from tests.fakes.kinds import Kind
+from tests.fakes.kinds import Kind, words
 
 Object = dict[str, Any]
 _MAP = re.compile(r"^[Dd]ict[\[(]str, (.+)[\])]$")
@@ -22,6 +22,12 @@ _SPECIAL = {
     ("events.k8s.io", "Event"): "EventsV1Event",
     ("discovery.k8s.io", "EndpointPort"): "DiscoveryV1EndpointPort",
 }
+# Booleans that are not shown when they are false, where others are.
+OMITTED_WHEN_FALSE = words(
+    "globalDefault preserveUnknownFields hostNetwork hostPID hostIPC publishNotReadyAddresses paused unschedulable "
+    "stdin stdinOnce tty nullable uniqueItems exclusiveMaximum exclusiveMinimum x-kubernetes-embedded-resource "
+    "x-kubernetes-int-or-string"
+)
 KEPT_EMPTY = frozenset({"rules", "subsets", "endpoints", "ports"})
 QUANTITIES = frozenset({"limits", "requests", "capacity", "allocatable", "hard", "used", "overhead"})
 
@@ -83,7 +89,7 @@ class _Decoder:
             self._holder = model
             if name not in fields:
                 self._unknown.append(where)
-            elif value is not None:
+            elif value is not None and not (value is False and name in OMITTED_WHEN_FALSE):
                 decoded_value = self.value(value, fields[name], where)
                 if decoded_value != [] or name in KEPT_EMPTY:
                     found[name] = decoded_value
