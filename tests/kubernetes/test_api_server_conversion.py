@@ -94,12 +94,6 @@ def test_the_webhook_is_told_the_objects_and_the_version(kind: CustomKind, serve
     assert thing["metadata"]["namespace"] == kind.namespace
 
 
-def test_nobody_is_asked_for_the_version_that_is_stored(kind: CustomKind, server: WebhookServer) -> None:
-    kind.api("POST", kind.path(), kind.thing("a", {"new": "x"})).expect(201)
-    kind.api("GET", kind.path(name="a")).expect(200)
-    assert server.reviews == []
-
-
 def test_a_list_is_converted_as_a_whole(kind: CustomKind, server: WebhookServer) -> None:
     for name in ("a", "b", "c"):
         kind.api("POST", kind.path(), kind.thing(name, {"new": name})).expect(201)

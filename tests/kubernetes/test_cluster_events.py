@@ -12,7 +12,7 @@ from cluster_objects import make_pod, make_service_account
 from controlplane.duties.announcing import RENEWAL, Announcer
 from fake_clock import FakeClock
 from kube.client import Client
-from kube.events import LONGEST_NOTE, EventWriter, Regarding, Said
+from kube.events import CONTROLLER, LONGEST_NOTE, EventWriter, Regarding, Said
 from kube.problem import Ref
 
 SAID = Said("BackendLeftOut", "Translate", "spec.backends[1]: Service shop/v2 does not exist; it is left out. [T6]")
@@ -58,7 +58,8 @@ async def described(client: Client, ref: Ref) -> list[dict[str, Any]]:
         "GET", f"/api/v1/namespaces/{ref.namespace}/events", query={"fieldSelector": selector}
     )
     items: list[dict[str, Any]] = listed["items"]
-    return items
+    # A real cluster has something to say of Services too (`ClusterIPNotAllocated`).
+    return [each for each in items if each["reportingComponent"] == CONTROLLER]
 
 
 async def test_describing_the_object_shows_what_is_wrong_with_it(

@@ -10,6 +10,7 @@ import http.client
 import json
 import ssl
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+INITIALIZING = "storage is (re)initializing"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Answer:
     @property
     def message(self) -> str:
         return str(self.document.get("message", ""))
+
+    @property
+    def said(self) -> str:
+        """The message where something went wrong."""
+        return self.message if self.code >= 400 and isinstance(self.document, dict) else ""
 
     @property
     def reason(self) -> str:
@@ -82,8 +89,22 @@ class RawApi:
         headers: Mapping[str, str] | None = None,
         **query: str,
     ) -> Answer:
-        """Send one request; a body that is bytes goes as it is."""
-        connection = self._send(method, path, body, content_type, headers or {}, query)
+        """Send one request, again as long as the server asks for time; a body that is bytes goes as it is."""
+        while INITIALIZING in (answer := self._ask(method, path, body, content_type, headers or {}, query)).said:
+            # For a moment after a start, and while a CRD is being replaced.
+            time.sleep(float(answer.headers.get("Retry-After", 1)))
+        return answer
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        content_type: str,
+        headers: Mapping[str, str],
+        query: Mapping[str, str],
+    ) -> Answer:
+        connection = self._send(method, path, body, content_type, headers, query)
         try:
             answer = connection.getresponse()
             content = answer.read()
