@@ -1,7 +1,7 @@
 """The controllers that tests of whole applications need. Rule: one worker, one object at a time, from the store alone.
 
-As kube-controller-manager: EndpointSlices of Services, ReplicaSets of Deployments, pods of ReplicaSets. StatefulSets,
-DaemonSets and Jobs get no pods here.
+As kube-controller-manager: EndpointSlices of Services, ReplicaSets of Deployments, pods of ReplicaSets and Jobs.
+StatefulSets and DaemonSets get no pods here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.fakes import endpoint_slices
 from tests.fakes.errors import StatusError
+from tests.fakes.jobs import JOBS, Jobs
 from tests.fakes.kinds import Key
 from tests.fakes.rollouts import DEPLOYMENTS, PODS, REPLICA_SETS, Rollouts
 from tests.fakes.storage import Event, Place, StaleError, place_of
@@ -24,7 +25,7 @@ PAUSE = 0.2  # seconds until what failed is tried again
 
 
 class Controllers:
-    """Listens to the store and brings about what Services, Deployments and ReplicaSets ask for."""
+    """Listens to the store and brings about what Services, Deployments, ReplicaSets and Jobs ask for."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -35,6 +36,7 @@ class Controllers:
             endpoint_slices.SERVICES: self._slices,
             DEPLOYMENTS: rollouts.deployment,
             REPLICA_SETS: rollouts.replica_set,
+            JOBS: Jobs(api).job,
         }
         api.store.listeners.append(self._heard)
         for key in self._acts:
@@ -56,7 +58,7 @@ class Controllers:
         if key in self._acts:
             self._mark(key, place)
         for owner in event.after.object["metadata"].get("ownerReferences") or []:
-            for kind, owning in (("ReplicaSet", REPLICA_SETS), ("Deployment", DEPLOYMENTS)):
+            for kind, owning in (("ReplicaSet", REPLICA_SETS), ("Deployment", DEPLOYMENTS), ("Job", JOBS)):
                 if owner["kind"] == kind:
                     self._mark(owning, (place[0], owner["name"]))
         for service in self._services(key, event):

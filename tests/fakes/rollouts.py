@@ -97,7 +97,7 @@ class Rollouts:
                 "namespace": metadata["namespace"],
                 "labels": template["metadata"]["labels"],
                 "annotations": annotations,
-                "ownerReferences": [_owner(deployment)],
+                "ownerReferences": [owner_of(deployment)],
             },
             "spec": {"replicas": 0, "selector": selector, "template": template},
         }
@@ -186,7 +186,7 @@ class Rollouts:
             failed = [
                 each for each in await asyncio.gather(*made, return_exceptions=True) if isinstance(each, Exception)
             ]
-            self._count_pods(place)
+            self._count_pods(place, str(failed[0]) if failed else "")
             if failed:
                 raise failed[0]
             return
@@ -202,7 +202,7 @@ class Rollouts:
         live = [each for each in found if _owns(metadata["uid"], each.object)]
         return [each for each in live if each.object.get("status", {}).get("phase") not in {"Succeeded", "Failed"}]
 
-    def _count_pods(self, place: Place) -> None:
+    def _count_pods(self, place: Place, failure: str = "") -> None:
         stored = self._api.store.get(REPLICA_SETS, place)
         if stored is None:
             return
@@ -216,14 +216,25 @@ class Rollouts:
         ):
             if count:
                 status[name] = count
+        if failure:
+            status["conditions"] = [self._failure(stored.object, failure)]
         if status != stored.object.get("status"):
             self._api.store.replace(REPLICA_SETS, {**stored.object, "status": status}, stored)
+
+    def _failure(self, replica_set: Object, message: str) -> Object:
+        """The condition that says why pods can't be made."""
+        said = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+        for each in replica_set.get("status", {}).get("conditions") or []:
+            if each.get("message") == message:
+                found: Object = each
+                return found
+        return {**said, "lastTransitionTime": self._api.now()}
 
     async def _create(self, key: Key, thing: Object, controller: str) -> Stored:
         """Create as a controller does: admission is asked."""
         kind = self._api.kinds.find(key[0], "v1", key[1])
         assert kind is not None
-        return await self._api.writes.created(_call(kind, thing["metadata"]["namespace"], controller), thing)
+        return await self._api.writes.created(call_of(kind, thing["metadata"]["namespace"], controller), thing)
 
 
 def _limits(spec: Object) -> tuple[int, int]:
@@ -236,7 +247,8 @@ def _limits(spec: Object) -> tuple[int, int]:
     return surge, lost if surge or lost else 1
 
 
-def _call(kind: Kind, namespace: str, controller: str) -> Call:
+def call_of(kind: Kind, namespace: str, controller: str) -> Call:
+    """A controller's request to create something."""
     groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
     user = User(f"system:serviceaccount:kube-system:{controller}", groups)
     request = Request("POST", "", {}, {"user-agent": "kube-controller-manager/v1.36.2"}, b"")
@@ -249,12 +261,13 @@ def _pod(owner: Object) -> Object:
     metadata |= {
         "generateName": f"{owner['metadata']['name']}-",
         "namespace": owner["metadata"]["namespace"],
-        "ownerReferences": [_owner(owner)],
+        "ownerReferences": [owner_of(owner)],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
-def _owner(thing: Object) -> Object:
+def owner_of(thing: Object) -> Object:
+    """The owner reference that a controller sets."""
     return {
         "apiVersion": thing["apiVersion"], "kind": thing["kind"], "name": thing["metadata"]["name"],
         "uid": thing["metadata"]["uid"], "controller": True, "blockOwnerDeletion": True,
