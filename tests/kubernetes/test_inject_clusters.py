@@ -76,11 +76,6 @@ def names(made: dict[str, Any], group: str = "initContainers") -> list[str]:
     return [container["name"] for container in made["spec"].get(group) or ()]
 
 
-def only_real(api_server: ApiServer, what: str) -> None:
-    if not api_server.real:
-        pytest.skip(f"the fake has no {what}; set KUBEBUILDER_ASSETS")
-
-
 def first_pod(api: RawApi, namespace: str, selector: str) -> dict[str, Any]:
     """The first pod with this label, as soon as there is one."""
     with api.watch(pods(namespace), labelSelector=selector) as events:
@@ -121,7 +116,6 @@ def test_a_word_that_enrols_nobody_is_warned_of(api: RawApi, webhook: WebhookPro
 
 
 def test_a_controller_whose_pods_are_refused_says_why(api: RawApi, controllers: ApiServer, enrolled: str) -> None:
-    only_real(controllers, "conditions of ReplicaSets")
     asked = deployment(**{"weft.dev/proxy-concurrency": "many"})
     api("POST", f"{APPS}/{enrolled}/replicasets", asked).expect(201)
     with api.watch(f"{APPS}/{enrolled}/replicasets") as events:
@@ -135,7 +129,6 @@ def test_a_controller_whose_pods_are_refused_says_why(api: RawApi, controllers: 
 
 
 def test_a_jobs_pod_has_a_native_sidecar_that_ends_after_it(api: RawApi, controllers: ApiServer, enrolled: str) -> None:
-    only_real(controllers, "Job controller")
     spec = {"template": {"spec": {"containers": [WEB], "restartPolicy": "Never"}}}
     api("POST", f"/apis/batch/v1/namespaces/{enrolled}/jobs", {"metadata": {"name": "once"}, "spec": spec}).expect(201)
     made = first_pod(api, enrolled, "job-name=once")
