@@ -45,6 +45,11 @@ def delete_options(call: Call) -> Object:
         options["gracePeriodSeconds"] = int(grace)
     if policy := call.query.get("propagationPolicy"):
         options["propagationPolicy"] = policy
+    wanted = options.get("propagationPolicy")
+    if wanted not in {None, "Foreground", "Background", "Orphan"}:
+        text = f'Unsupported value: "{wanted}": supported values: "Foreground", "Background", "Orphan", "nil"'
+        cause = errors.Cause("propagationPolicy", text, "FieldValueNotSupported")
+        raise errors.invalid("meta.k8s.io", "DeleteOptions", "", [cause])
     return options
 
 
@@ -72,8 +77,9 @@ class Deleter:
         _check_preconditions(call, read.object, options.get("preconditions") or {})
         await self._writer.admit_deletion(call, read.object)
         if call.dry_run or options.get("dryRun"):
-            return await self._shown(call, read)
-        left = self.marked(kind, read, options)
+            left = read if read.object["metadata"].get("finalizers") else None
+        else:
+            left = self.marked(kind, read, options)
         if left is not None:
             return await self._shown(call, left)
         if kind.plural in RETURNED:

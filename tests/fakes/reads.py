@@ -100,7 +100,7 @@ class Reader:
         except TooOldError:
             raise self._too_old(call, start) from None
         matching = [each for each in found if chosen.holds(each) and _order(each) > start]
-        limit = int(call.query.get("limit") or 0)
+        limit = _whole(call, "limit")
         page = matching[:limit] if limit else matching
         meta: Object = {"resourceVersion": str(version)}
         if call.kind.crd is not None:
@@ -262,6 +262,14 @@ def _line(kind: str, body: bytes) -> bytes:
 def list_document(kind: Kind, meta: Object, items: Sequence[bytes]) -> bytes:
     head = {"kind": kind.list_name, "apiVersion": kind.api_version, "metadata": meta}
     return msgspec.json.encode(head)[:-1] + b',"items":[' + b",".join(items) + b"]}\n"
+
+
+def _whole(call: Call, name: str) -> int:
+    """A number of the query, 0 where it is not given; raises 400."""
+    text = call.query.get(name) or "0"
+    if not text.isdigit():
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    return int(text)
 
 
 def _order(stored: Stored) -> str:
