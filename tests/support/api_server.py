@@ -19,9 +19,12 @@ class ApiServer(Protocol):
     real: bool
     controllers: bool
     """Whether Deployments get pods and Services EndpointSlices."""
-    url: str
     ca_pem: bytes
     admin_kubeconfig: Path
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
 
     def kubeconfig_as(self, user: str, groups: Sequence[str] = ()) -> Path:
         """A kubeconfig of that user, to whom RBAC applies."""
