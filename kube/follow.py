@@ -86,7 +86,7 @@ class Backoff:
 
 
 class Follower:
-    """Follows one path, such as `/api/v1/pods`."""
+    """Follows one path, such as `/api/v1/pods`; of it what `selector` selects, a fieldSelector."""
 
     def __init__(
         self,
@@ -96,6 +96,7 @@ class Follower:
         observer: Observer,
         sleep: Callable[[float], Awaitable[None]],
         backoff: Backoff | None = None,
+        selector: str = "",
     ) -> None:
         self._client = client
         self._path = path
@@ -103,6 +104,7 @@ class Follower:
         self._observer = observer
         self._sleep = sleep
         self._backoff = backoff or Backoff()
+        self._selected = {"fieldSelector": selector} if selector else {}
         self._version = ""
         """Where the watch goes on; empty: a list comes first."""
 
@@ -126,7 +128,7 @@ class Follower:
     async def _list(self) -> str:
         """Read everything, page by page. The resourceVersion of the list."""
         self._collection.begin()
-        query = {"limit": str(PAGE)}
+        query = {"limit": str(PAGE), **self._selected}
         while True:
             page = decoded(
                 _PAGE, await self._client.request_bytes("GET", self._path, query=query, seconds=LIST_SECONDS)
@@ -135,7 +137,7 @@ class Follower:
                 self._collection.listed(item)
             if not page.metadata.continue_:
                 break
-            query = {"limit": str(PAGE), "continue": page.metadata.continue_}
+            query = {"limit": str(PAGE), **self._selected, "continue": page.metadata.continue_}
         self._collection.complete(page.metadata.resource_version)
         self._observer.in_step()
         return page.metadata.resource_version
@@ -144,6 +146,7 @@ class Follower:
         """Follow events until the server ends the watch, which is no failure. Whether it told anything."""
         told = False
         query = {
+            **self._selected,
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,

@@ -7,28 +7,27 @@ is no list of what a change may affect.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 
 import msgspec
 
 from kube.problem import Problem
-from local.addresses import PodAddresses
 from local.credentials import MeshCredentials
 from local.environment import Values
 from local.folders import replace_file, write_objects
 from local.host import Host
 from local.injection import injector
+from local.lives import Lives
 from local.manifests import Manifests, read
 from local.overlay import overlay
-from local.pod import RETRY, PodLife
+from local.pod import RETRY
 from local.process import answers, keep_running, many_users, reap_orphans
 from local.rollout import Running, next_step
 from local.sandbox import open_bridge
 from local.settings import ClusterSettings, Event
 from local.state import CA, NODE, OBJECTS
 from local.visibility import needed, reopen
-from local.workloads import PodKey, Wanted, wanted_pods
+from local.workloads import Wanted, wanted_pods
 from proxy import ports
 from sources.watch import Wake, watch
 
@@ -43,15 +42,11 @@ class Cluster:
         self._settings = settings
         self._credentials = MeshCredentials(settings.state / CA, settings.trust_domain)
         self._inject = injector(settings, many_users=many_users())
-        self._addresses = PodAddresses(settings.pod_network)
         self._manifests = Manifests()
         self._wanted = Wanted()
-        self._pods: dict[PodKey, PodLife] = {}
-        self._started = 0
         self._control_plane_pid: int | None = None
         self._problems: tuple[Problem, ...] = ()
         self._changed = asyncio.Event()
-        self._empty = asyncio.Event()
         self._stopping = False
         self._told = ""
 
@@ -67,28 +62,20 @@ class Cluster:
         await open_bridge(self._settings.pod_network)
         reopened = await reopen(needed(self._settings.paths), self._settings.state / "reopened") if many_users() else {}
         host = Host(self._settings, many_users(), reopened, self._credentials, self._values, self._changed.set)
-        self._read()
         async with asyncio.TaskGroup() as tasks:
+            lives = Lives(host, tasks)
+            self._read(lives)
             owned = [
                 tasks.create_task(reap_orphans(), name="orphans"),
-                tasks.create_task(self._follow(), name="manifests"),
-                tasks.create_task(self._reconcile(host, tasks), name="reconcile"),
+                tasks.create_task(self._follow(lives), name="manifests"),
+                tasks.create_task(self._reconcile(host, lives), name="reconcile"),
                 tasks.create_task(self._control_plane(), name="control plane"),
             ]
             await stop.wait()
-            await self._end()
+            self._stopping = True
+            await lives.end()
             for task in owned:
                 task.cancel()
-
-    async def _end(self) -> None:
-        self._stopping = True
-        if not self._pods:
-            return
-        for pod in list(self._pods.values()):
-            pod.stop(self._settings.stop_within)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.stop_within + 1):
-                await self._empty.wait()
 
     async def _control_plane(self) -> None:
         if self._settings.control_plane:
@@ -101,26 +88,26 @@ class Cluster:
         self._settings.observe(event)
         self._changed.set()
 
-    async def _follow(self) -> None:
+    async def _follow(self, lives: Lives) -> None:
         wake = Wake()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(watch(self._settings.paths, wake))
             while True:
                 await wake.wait(None)
                 wake.clear()
-                self._read()
+                self._read(lives)
 
-    def _read(self) -> None:
+    def _read(self, lives: Lives) -> None:
         before, self._manifests = self._manifests, read(self._settings.paths, self._manifests)
         if self._manifests == before:
             return
         self._wanted = wanted_pods(self._manifests, self._inject, self._wanted)
-        for pod in self._pods.values():
+        for pod in lives:
             pod.folder.sources_changed()
         self._changed.set()
 
-    async def _reconcile(self, host: Host, tasks: asyncio.TaskGroup) -> None:
-        self._publish()
+    async def _reconcile(self, host: Host, lives: Lives) -> None:
+        self._publish(lives)
         if self._settings.control_plane:
             # Sidecars that find nobody would try again only after a while.
             await answers(host.address, ports.XDS, PATIENCE)
@@ -129,8 +116,8 @@ class Cluster:
             self._changed.clear()
             try:
                 if not self._stopping:
-                    self._act(host, tasks)
-                self._publish()
+                    self._act(lives)
+                self._publish(lives)
                 self._told = ""
             except OSError as error:
                 self._put_off(error)
@@ -142,43 +129,24 @@ class Cluster:
             self._settings.observe(Event("Cluster", "waiting", self._told))
         asyncio.get_running_loop().call_later(RETRY, self._changed.set)
 
-    def _act(self, host: Host, tasks: asyncio.TaskGroup) -> None:
-        running = [Running(pod.plan, pod.ready, pod.stopping) for pod in self._pods.values()]
+    def _act(self, lives: Lives) -> None:
+        running = [Running(pod.plan, pod.ready, pod.stopping) for pod in lives]
         step = next_step(self._wanted.pods, running)
         for key in step.stop:
-            self._pods[key].stop()
+            if pod := lives.get(key):
+                pod.stop()
         for plan in step.start:
-            self._started += 1
-            pod = PodLife(plan, self._started, self._addresses.take(plan.key), host)
-            self._pods[plan.key] = pod
-            tasks.create_task(self._live(pod), name=f"pod {plan.key}")
+            lives.start(plan)
 
-    async def _live(self, pod: PodLife) -> None:
-        """The one place where a failure of ours in a pod is caught: the pod is made anew, the others go on."""
-        key = pod.plan.key
-        try:
-            await pod.run()
-        except Exception as error:
-            self._settings.observe(Event(f"Pod {key}", "failed", f"{type(error).__name__}: {error}"))
-            await asyncio.sleep(1)
-        finally:
-            del self._pods[key]
-            pod.folder.remove()
-            self._addresses.give_back(key)
-            if self._stopping and not self._pods:
-                self._empty.set()
-            self._settings.observe(Event(f"Pod {key}", "gone"))
-            self._changed.set()
-
-    def _publish(self) -> None:
+    def _publish(self, lives: Lives) -> None:
         """Tell the world: objects for the control plane, names for pods, and who runs where."""
-        now = overlay(self._manifests.services(), [pod.as_member() for pod in self._pods.values()], self._settings)
-        for pod in self._pods.values():
+        now = overlay(self._manifests.services(), [pod.as_member() for pod in lives], self._settings)
+        for pod in lives:
             pod.folder.write_names(now.hosts(pod.as_object(), self._settings))
         write_objects(self._settings.state / OBJECTS, now.documents())
         self._report((*self._wanted.problems, *now.problems))
         described = {
-            "pods": {str(key): pod.describe() for key, pod in sorted(self._pods.items())},
+            "pods": lives.describe(),
             "control_plane": self._control_plane_pid,
             "problems": [str(problem) for problem in self._problems],
         }

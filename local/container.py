@@ -61,6 +61,8 @@ class ContainerLife:
         self._hooks = hooks
         self._policy = restart_policy
         self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         run: RunCommand = self._run
         self._asker = Asker(container, hooks.address, run)
 
@@ -69,8 +71,8 @@ class ContainerLife:
         waits = pauses()
         while not self._stopping:
             began = time.monotonic()
-            self.exit_code = await self._once()
-            if self._stopping or not self._again(self.exit_code):
+            code = await self._once()
+            if self._stopping or not self._again(code):
                 break
             waits = pauses() if time.monotonic() - began > STEADY else waits
             await asyncio.sleep(next(waits))
@@ -89,9 +91,11 @@ class ContainerLife:
                 self._signal(signal.SIGTERM)
                 await process.wait()
         self._signal(signal.SIGKILL)
+        await self._idle.wait()
 
     async def _once(self) -> int:
         self.process = process = await self._hooks.start(self.container)
+        self._idle.clear()
         self._hooks.tell(self.container, "started", "")
         probing = asyncio.create_task(self._probe(), name=f"probes of {self.container.name}")
         try:
@@ -103,9 +107,11 @@ class ContainerLife:
             self._signal(signal.SIGKILL)
             self.process = None
             await process.wait()
+        self.exit_code = code
         self.started.clear()
         self._set_ready(False)
         self._hooks.tell(self.container, "exited", f"exit code {code}")
+        self._idle.set()
         return code
 
     async def _probe(self) -> None:

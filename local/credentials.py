@@ -30,13 +30,10 @@ class PodIdentity:
 
 
 class Credentials(Protocol):
-    """What pods prove themselves with, and what they trust."""
+    """What pods prove themselves with."""
 
-    def token(self, pod: PodIdentity, audience: str, lifetime: int) -> str:
-        """A token for a pod, valid for `lifetime` seconds."""
-
-    def config_maps(self) -> Mapping[str, Mapping[str, str]]:
-        """The ConfigMaps that every namespace has, by name."""
+    async def token(self, pod: PodIdentity, audience: str, lifetime: int) -> str:
+        """A token for a pod, valid for `lifetime` seconds. Raises local.environment.Missing while there is none."""
 
 
 class MeshCredentials:
@@ -47,7 +44,7 @@ class MeshCredentials:
         self._issuer = TokenIssuer.open(folder, trust_domain)
         self._bundle = Authority.open(folder, trust_domain).bundle_pem().decode()
 
-    def token(self, pod: PodIdentity, audience: str, lifetime: int) -> str:
+    async def token(self, pod: PodIdentity, audience: str, lifetime: int) -> str:
         """A token for a pod, valid for `lifetime` seconds."""
         identity = Identity(self._trust_domain, pod.pod.namespace, pod.service_account)
         return self._issuer.issue(

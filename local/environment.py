@@ -34,6 +34,7 @@ class PodFacts:
     node_address: str
     config_maps: Values = field(default_factory=dict)
     secrets: Values = field(default_factory=dict)
+    node_name: str = "weft"
 
     @property
     def namespace(self) -> str:
@@ -53,7 +54,7 @@ class PodFacts:
             "metadata.labels": _lines(metadata.labels),
             "metadata.annotations": _lines(metadata.annotations),
             "spec.serviceAccountName": spec.service_account_name,
-            "spec.nodeName": "weft",
+            "spec.nodeName": self.node_name,
             "status.podIP": self.address,
             "status.podIPs": self.address,
             "status.hostIP": self.node_address,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kube.clock import SYSTEM_CLOCK, Clock
 from local.credentials import Credentials
 from local.environment import Values
 from local.settings import ClusterSettings
@@ -16,7 +17,7 @@ class Host:
     """The node and the cluster, to a pod.
 
     `values` are the ConfigMaps or Secrets of now, by kind; `changed` is called whenever
-    a pod's state has changed.
+    a pod's state has changed. `name` is the node's.
     """
 
     settings: ClusterSettings
@@ -25,6 +26,8 @@ class Host:
     credentials: Credentials
     values: Callable[[str], Values]
     changed: Callable[[], None]
+    name: str = "weft"
+    clock: Clock = SYSTEM_CLOCK
 
     @property
     def address(self) -> str:

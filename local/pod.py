@@ -18,6 +18,7 @@ from local.container import ContainerHooks, ContainerLife, Process, pauses
 from local.endpoints import Member
 from local.environment import Missing, PodFacts, command_line, environment
 from local.executables import search_path
+from local.history import ContainerReport, History, PodReport
 from local.host import Host
 from local.launch import RunningContainer, becoming, container_command, entering, mount_script, user
 from local.plan import with_address
@@ -43,7 +44,7 @@ class PodLife:
         self.address = address
         self.stopping = False
         self.phase = "Pending"
-        self.uid = f"{plan.key.namespace}.{plan.key.name}.{number}"
+        self.uid = plan.uid or f"{plan.key.namespace}.{plan.key.name}.{number}"
         self.folder = PodFolder(plan, self.uid, host)
         self._number = number
         self._host = host
@@ -52,6 +53,8 @@ class PodLife:
         self._grace = float(self._spec.termination_grace_period_seconds)
         self._lives: dict[str, ContainerLife] = {}
         self._environments: dict[str, dict[str, str]] = {}
+        self._history = History()
+        self._waiting = ""
         self._sandbox: Sandbox | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._owned: list[asyncio.Task[None]] = []
@@ -77,6 +80,12 @@ class PodLife:
     def as_member(self) -> Member:
         """The pod as the endpoints controller sees it."""
         return Member(self.as_object(), self.ready, self.stopping, self._spec.hostname, self._spec.subdomain)
+
+    def report(self) -> PodReport:
+        """The pod for its status in an API server."""
+        every = (*self._spec.init_containers, *self._spec.containers)
+        containers = {container.name: self._report(container.name) for container in every}
+        return PodReport(self.phase, self.address, self._sandbox is not None, self._waiting, containers)
 
     def describe(self) -> dict[str, Any]:
         """The pod for `node.json`: what `weft exec` and people need."""
@@ -132,6 +141,8 @@ class PodLife:
             process = await self._start(container)
             self._tell(container, "started", "")
             code = await process.wait()
+            self._history.ended(container.name, self._host.clock.now(), code)
+            self._host.changed()
             if code == 0:
                 return
             self._tell(container, "failed", f"exit code {code}, see {self.folder.log_path(container)}")
@@ -160,18 +171,23 @@ class PodLife:
         told = ""
         while True:
             try:
-                return await attempt()
+                found = await attempt()
             except (Missing, SandboxError, OSError) as error:
                 if str(error) != told:
-                    told = str(error)
+                    self._waiting = told = str(error)
                     self._host.settings.observe(Event(f"Pod {self.plan.key}", "waiting", told))
+                    self._host.changed()
+            else:
+                if told:
+                    self._waiting = ""
+                return found
             await asyncio.sleep(RETRY)
 
     async def _open(self) -> Sandbox:
         return await open_sandbox(self.plan.key.name, self._number, self.address, self._host.settings.pod_network)
 
     async def _write_volumes(self) -> None:
-        self.folder.write_volumes(self._facts())
+        await self.folder.write_volumes(self._facts())
 
     async def _follow(self) -> None:
         while True:
@@ -179,7 +195,9 @@ class PodLife:
             await self._patiently(self._write_volumes)
 
     async def _start(self, container: Container) -> Process:
-        return await self._patiently(lambda: self._spawn(container))
+        process = await self._patiently(lambda: self._spawn(container))
+        self._history.began(container.name, self._host.clock.now())
+        return process
 
     async def _spawn(self, container: Container) -> Process:
         assert self._sandbox is not None  # noqa: S101 - containers start after the sandbox
@@ -223,7 +241,15 @@ class PodLife:
 
     def _facts(self) -> PodFacts:
         host = self._host
-        return PodFacts(self.plan.pod, self.address, host.address, host.values("ConfigMap"), host.values("Secret"))
+        values = host.values("ConfigMap"), host.values("Secret")
+        return PodFacts(self.plan.pod, self.address, host.address, *values, node_name=host.name)
+
+    def _report(self, name: str) -> ContainerReport:
+        life = self._lives.get(name)
+        runs = self._history.of(name)
+        if life is None:
+            return ContainerReport(runs)
+        return ContainerReport(runs, life.started.is_set(), life.ready)
 
     def _describe(self, life: ContainerLife) -> dict[str, Any]:
         return {
@@ -235,6 +261,9 @@ class PodLife:
         }
 
     def _tell(self, container: Container, what: str, text: str) -> None:
-        text = f"{text}, see {self.folder.log_path(container)}" if what == "exited" else text
+        if what == "exited":
+            text = f"{text}, see {self.folder.log_path(container)}"
+            code = self._lives[container.name].exit_code
+            self._history.ended(container.name, self._host.clock.now(), -1 if code is None else code)
         self._host.settings.observe(Event(f"Pod {self.plan.key} {container.name}", what, text))
         self._host.changed()

@@ -49,13 +49,14 @@ class PodFolder:
         rewrite_file(self._folder / "hosts", hosts.encode())
         rewrite_file(self._folder / "resolv.conf", (resolver + searched).encode())
 
-    def write_volumes(self, facts: PodFacts) -> None:
+    async def write_volumes(self, facts: PodFacts) -> None:
         """Make the volumes hold what they should now. Raises Missing."""
         spec = self._plan.pod.spec
+        tokens = {source: await self._token(source) for volume in spec.volumes for source in volume.tokens}
         lifetimes: list[int] = []
         for volume in spec.volumes:
             folder = self._folder / "volumes" / volume.name
-            wanted = volume_files(volume, facts, self._token)
+            wanted = volume_files(volume, facts, tokens.__getitem__)
             lifetimes += [] if wanted.lifetime is None else [wanted.lifetime]
             if volume.empty_dir is None:
                 write_volume(folder, wanted, owner(spec, volume.name) if self._host.many_users else None)
@@ -98,7 +99,7 @@ class PodFolder:
         """The pod is gone; its logs stay."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _token(self, source: TokenSource) -> str:
+    async def _token(self, source: TokenSource) -> str:
         plan = self._plan
         pod = PodIdentity(plan.key, self._uid, plan.pod.spec.service_account_name)
-        return self._host.credentials.token(pod, source.audience, source.expiration_seconds)
+        return await self._host.credentials.token(pod, source.audience, source.expiration_seconds)

@@ -245,6 +245,11 @@ class Volume(Projection, frozen=True):
         """What its files come from, as if it were a projected volume."""
         return self.projected.sources if self.projected else (self,)
 
+    @property
+    def tokens(self) -> list[TokenSource]:
+        """The tokens in it."""
+        return [each.service_account_token for each in self.projections if each.service_account_token is not None]
+
 
 class PodSpec(Part, frozen=True):
     """core/v1 PodSpec as far as it decides what runs here."""

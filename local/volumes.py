@@ -1,6 +1,6 @@
 """What the files in a pod's volumes contain.
 
-Rule: pure but for the tokens, which it asks for; writing is `local.folders`. A volume that can't be made raises
+Rule: pure; the tokens are given to it, and writing is `local.folders`. A volume that can't be made raises
 Missing, and the pod waits.
 """
 
@@ -13,7 +13,7 @@ from local.environment import Missing, PodFacts
 from local.podspec import ConfigMapSource, KeyToPath, PodSpec, Projection, SecretSource, TokenSource, Volume
 
 IssueToken = Callable[[TokenSource], str]
-"""Makes a ServiceAccount token for one pod."""
+"""The ServiceAccount token of one pod for a source."""
 
 
 @dataclass(frozen=True, slots=True)

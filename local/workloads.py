@@ -48,7 +48,8 @@ class PodPlan:
     """One pod that should run.
 
     `owner` is the object it comes from, `revision` a hash of what it runs, `ordinal` its number among its siblings,
-    `raw` the document after injection, `pod` the same decoded, `folder` the folder of the file it was written in.
+    `raw` the document after injection, `pod` the same decoded, `folder` where its containers start. `uid` is empty
+    where no API server has given it one.
     """
 
     key: PodKey
@@ -59,6 +60,7 @@ class PodPlan:
     pod: PodDocument
     folder: Path
     parallel: bool = True
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
