@@ -12,6 +12,7 @@ import os
 import msgspec
 
 from kube.problem import Problem
+from local.control_plane import ControlPlaneProcess
 from local.credentials import MeshCredentials
 from local.environment import Values
 from local.folders import replace_file, write_objects
@@ -21,14 +22,13 @@ from local.lives import Lives
 from local.manifests import Manifests, read
 from local.overlay import overlay
 from local.pod import RETRY
-from local.process import answers, keep_running, many_users, reap_orphans
+from local.process import many_users, reap_orphans
 from local.rollout import Running, next_step
 from local.sandbox import open_bridge
 from local.settings import ClusterSettings, Event
 from local.state import CA, NODE, OBJECTS
 from local.visibility import needed, reopen
 from local.workloads import Wanted, wanted_pods
-from proxy import ports
 from sources.watch import Wake, watch
 
 PATIENCE = 5.0
@@ -44,9 +44,9 @@ class Cluster:
         self._inject = injector(settings, many_users=many_users())
         self._manifests = Manifests()
         self._wanted = Wanted()
-        self._control_plane_pid: int | None = None
         self._problems: tuple[Problem, ...] = ()
         self._changed = asyncio.Event()
+        self._control_plane = ControlPlaneProcess(settings, self._changed.set)
         self._stopping = False
         self._told = ""
 
@@ -69,24 +69,13 @@ class Cluster:
                 tasks.create_task(reap_orphans(), name="orphans"),
                 tasks.create_task(self._follow(lives), name="manifests"),
                 tasks.create_task(self._reconcile(host, lives), name="reconcile"),
-                tasks.create_task(self._control_plane(), name="control plane"),
+                tasks.create_task(self._control_plane.run(), name="control plane"),
             ]
             await stop.wait()
             self._stopping = True
             await lives.end()
             for task in owned:
                 task.cancel()
-
-    async def _control_plane(self) -> None:
-        if self._settings.control_plane:
-            log = self._settings.state / "logs" / "control-plane.log"
-            log.parent.mkdir(exist_ok=True)
-            await keep_running(self._settings.control_plane, log, "control plane", self._control_plane_changed)
-
-    def _control_plane_changed(self, event: Event, pid: int) -> None:
-        self._control_plane_pid = pid if event.what == "started" else None
-        self._settings.observe(event)
-        self._changed.set()
 
     async def _follow(self, lives: Lives) -> None:
         wake = Wake()
@@ -108,9 +97,8 @@ class Cluster:
 
     async def _reconcile(self, host: Host, lives: Lives) -> None:
         self._publish(lives)
-        if self._settings.control_plane:
-            # Sidecars that find nobody would try again only after a while.
-            await answers(host.address, ports.XDS, PATIENCE)
+        # Sidecars that find nobody would try again only after a while.
+        await self._control_plane.answers(host.address, PATIENCE)
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -147,7 +135,7 @@ class Cluster:
         self._report((*self._wanted.problems, *now.problems))
         described = {
             "pods": lives.describe(),
-            "control_plane": self._control_plane_pid,
+            "control_plane": self._control_plane.pid,
             "problems": [str(problem) for problem in self._problems],
         }
         replace_file(self._settings.state / NODE, msgspec.json.encode(described), 0o600)

@@ -6,12 +6,14 @@ Rule: the folder is shared with the control plane and never shown to a pod.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from ca.authority import Authority
+from ca.issuer_folder import read_bundle
+from ca.storage import StorageError
 from ca.tokens import TokenIssuer
 from local.workloads import PodKey
 from mesh.model import Identity, PodId
@@ -41,8 +43,9 @@ class MeshCredentials:
 
     def __init__(self, folder: Path, trust_domain: str) -> None:
         self._trust_domain = trust_domain
+        self._folder = folder
         self._issuer = TokenIssuer.open(folder, trust_domain)
-        self._bundle = Authority.open(folder, trust_domain).bundle_pem().decode()
+        self._bundle = read_bundle(folder, trust_domain).decode()
 
     async def token(self, pod: PodIdentity, audience: str, lifetime: int) -> str:
         """A token for a pod, valid for `lifetime` seconds."""
@@ -56,5 +59,7 @@ class MeshCredentials:
         )
 
     def config_maps(self) -> Mapping[str, Mapping[str, str]]:
-        """The trust bundle."""
+        """The trust bundle as it is now; two roots are in it while the root is rotated."""
+        with suppress(StorageError):
+            self._bundle = read_bundle(self._folder, self._trust_domain).decode()
         return {BUNDLE_NAME: {BUNDLE_KEY: self._bundle}}

@@ -10,13 +10,15 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 
 from local import state
 from local.executables import executable, search_path
-from local.requirements import namespaces, unmet
+from local.process import many_users
+from local.requirements import AS_ROOT, namespaces, unmet
 
 STATE_VARIABLE = "WEFT_NODE_STATE"
 LOOK_AGAIN = 0.1
@@ -33,19 +35,31 @@ def entered() -> Path | None:
     return Path(folder) if folder and os.getpid() == 1 else None
 
 
-def enter(argv: Sequence[str], name: str) -> int:
+def _nothing(folder: Path) -> AbstractContextManager[None]:
+    del folder
+    return nullcontext()
+
+
+def enter(argv: Sequence[str], name: str, beside: Callable[[Path], AbstractContextManager[None]] = _nothing) -> int:
     """Run `argv` as the init of a new node until it ends; its exit code. Raises NodeError and state.StateError.
 
     Call it from the main thread. SIGINT, SIGTERM and SIGHUP that reach this process are passed on to the init.
+    `beside` is given the cluster's folder, and what it makes lasts from before the node until after it.
     """
     way = namespaces()
     if way is None or any("envoy" not in missing.sentence for missing in unmet()):
         raise NodeError("; ".join(f"{missing.sentence}: {missing.hint}" for missing in unmet()))
     taken = state.claim(name)
     try:
-        return _run(_command(way, argv), taken)
+        with beside(taken.folder):
+            return _run(_command(way, argv), taken)
     finally:
         state.release(taken)
+
+
+def single_user() -> bool:
+    """Whether only one user will exist in a node that is entered now."""
+    return namespaces() != AS_ROOT or not many_users()
 
 
 def _command(way: Sequence[str], argv: Sequence[str]) -> list[str]:

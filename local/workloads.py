@@ -109,7 +109,7 @@ def _workload(document: Document, namespace: NamespaceView, inject: Inject) -> t
         plans = [] if refused else list(_plans(document, injections))
     except (msgspec.ValidationError, TypeError, ValueError, AttributeError, KeyError) as error:
         return [], [Problem(owner, "", f"it can't be read as a pod ({error}); it does not run on this machine", RULE)]
-    return plans, refused or [problem for plan in plans[:1] for problem in _not_runnable(owner, plan.pod)]
+    return plans, refused or [problem for plan in plans[:1] for problem in not_runnable(owner, plan.pod)]
 
 
 def _of_owner(problem: Problem, owner: Ref) -> Problem:
@@ -128,7 +128,8 @@ def _plans(document: Document, injections: Iterable[Injection]) -> Iterator[PodP
         yield PodPlan(key, document.ref, revision, ordinal, injected, read, document.folder, parallel)
 
 
-def _not_runnable(owner: Ref, pod: PodDocument) -> Iterator[Problem]:
+def not_runnable(owner: Ref, pod: PodDocument) -> Iterator[Problem]:
+    """Why a pod of this owner can't run on this machine; nothing where it can."""
     where = "spec" if owner.kind == "Pod" else "spec.template.spec"
     for field, fault in _misnamed(pod):
         yield Problem(owner, f"{where}.{field}", f"{fault}; it does not run on this machine", RULE)

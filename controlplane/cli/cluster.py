@@ -1,4 +1,4 @@
-"""`weft up` and `weft down`: a cluster of one machine that runs the manifests it is given."""
+"""`weft up` and `weft down`: a cluster of one machine that runs manifests, or a node of an API server's cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import dataclasses
 import json
 import signal
 import sys
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -26,9 +28,25 @@ from mesh.settings import Access, Egress, Mtls
 WEFT = (sys.executable, "-P", "-m", "controlplane.cli.main")
 """Ourselves as a command; -P keeps folders of the working directory from standing in for our packages."""
 
+Run = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+
 
 def up(
-    paths: options.Paths,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders of Kubernetes manifests.", exists=True)
+    ] = None,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Be a node of the cluster of an API server instead of reading PATHS.")
+    ] = False,
+    kubeconfig: options.Kubeconfig = None,
+    context: options.Context = None,
+    node_name: Annotated[str, typer.Option(help="With --kubernetes: the node's name; else the cluster's.")] = "",
+    webhook: Annotated[
+        bool, typer.Option("--webhook/--no-webhook", help="With --kubernetes: run the webhook, install the SMI CRDs.")
+    ] = True,
+    bind: Annotated[
+        bool, typer.Option("--bind/--no-bind", help="With --kubernetes: take pods that have no node.")
+    ] = True,
     name: options.ClusterName = options.DEFAULT_CLUSTER,
     trust_domain: options.TrustDomain = options.DEFAULT_TRUST_DOMAIN,
     access: options.AccessMode = Access.ENFORCED,
@@ -39,30 +57,43 @@ def up(
 ) -> None:
     """Run manifests on this machine: pods as network namespaces, with real sidecars. Ctrl-C ends it."""
     logs.configure(log_level)
+    if kubernetes == bool(paths) or (not kubernetes and (kubeconfig or context or node_name)):
+        fail("Name either PATHS, or --kubernetes (and --kubeconfig, --context, --node-name).", 2)
+    observe = show_event_as_json if as_json else show_event
+    mesh = (
+        "--trust-domain", trust_domain, "--access", access, "--mtls", mtls, "--egress", egress, "--log-level", log_level
+    )  # fmt: skip
     state = entered()
+    if kubernetes:
+        # Importing the official client takes half a second, which only those pay who need it.
+        from controlplane.cli import node  # noqa: PLC0415
+
+        chosen = node.Chosen(kubeconfig, context, node_name or name, webhook, bind, name, trust_domain, mesh, observe)
+        node.up(chosen, state)
+        return
     if state is None:
         try:
             code = enter([*WEFT, *sys.argv[1:]], name)
         except (NodeError, StateError) as error:
             fail(str(error), 1)
         raise typer.Exit(code)
-    mesh = ("--trust-domain", trust_domain, "--access", access, "--mtls", mtls, "--egress", egress)
     control_plane = (
-        *WEFT, "run", *map(str, paths), "--ca", str(state / "ca"), "--overlay", str(state / "objects"),
-        "--admin-socket", str(state / CONTROL_SOCKET), "--log-level", log_level, *mesh,
+        *WEFT, "run", *map(str, paths or ()), "--ca", str(state / "ca"), "--overlay", str(state / "objects"),
+        "--admin-socket", str(state / CONTROL_SOCKET), *mesh,
     )  # fmt: skip
     settings = ClusterSettings(
-        state=state, name=name, paths=tuple(path.resolve() for path in paths), control_plane=control_plane,
-        trust_domain=trust_domain, observe=show_event_as_json if as_json else show_event,
+        state=state, name=name, paths=tuple(path.resolve() for path in paths or ()), control_plane=control_plane,
+        trust_domain=trust_domain, observe=observe,
     )  # fmt: skip
-    asyncio.run(_until_stopped(Cluster(settings)))
+    asyncio.run(until_stopped(Cluster(settings).run))
 
 
-async def _until_stopped(cluster: Cluster) -> None:
+async def until_stopped(run: Run) -> None:
+    """Run until SIGINT, SIGTERM or SIGHUP."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await cluster.run(stop)
+    await run(stop)
 
 
 def show_event(event: Event) -> None:

@@ -83,6 +83,7 @@ InboundPorts = Annotated[str | None, _option("--exclude-inbound-ports", "Ports t
 OutboundPorts = Annotated[str | None, _option("--exclude-outbound-ports", "Ports that apps reach around sidecars.")]
 InboundCidrs = Annotated[str | None, _option("--exclude-inbound-cidrs", "Callers that reach apps around sidecars.")]
 OutboundCidrs = Annotated[str | None, _option("--exclude-outbound-cidrs", "Networks that apps reach around sidecars.")]
+Mark = Annotated[int | None, _option("--proxy-mark", "Where there is one user: exempts sidecars by this socket mark.")]
 LogLevel = Annotated[str, _option("--log-level", "debug, info, warning or error.")]
 
 
@@ -116,6 +117,7 @@ def webhook(
     exclude_outbound_ports: OutboundPorts = None,
     exclude_inbound_cidrs: InboundCidrs = None,
     exclude_outbound_cidrs: OutboundCidrs = None,
+    proxy_mark: Mark = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Answer the API server: sidecars into pods, SMI objects checked and converted. SIGTERM ends it in steps."""
@@ -131,7 +133,7 @@ def webhook(
         image_pull_policy=image_pull_policy,
         redirect_by_init=redirect is Redirect.INIT,
         other_meshes=other_meshes,
-        redirect=RedirectSettings(ipv6=ipv6),
+        redirect=RedirectSettings(ipv6=ipv6, mark=proxy_mark),
     )
     injector = with_control_plane(injector, control_plane or f"weft.{namespace}.svc:{ports.XDS}")
     wishes = {
