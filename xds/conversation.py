@@ -277,6 +277,9 @@ class Conversation:
         except Exception:
             log.exception("request failed", node=session.node)
             session.end(Ending("INTERNAL", "this control plane failed on the request"))
+        if self._place is not None and self._place.held:
+            # Perhaps that was its last answer, and others wait for its place.
+            self.wake()
 
     def _refuse(self, fault: ProtocolFault) -> None:
         self._reception.commons.counters.refused[fault.code] += 1

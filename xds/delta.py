@@ -35,12 +35,16 @@ class DeltaMachine(Machine[DeltaRequest]):
         type_url = self._type_of(request)
         dialogue = self.dialogues.get(type_url)
         if dialogue is None:
+            self.calm = False
             self._first(type_url, request, now)
             return
         sent = dialogue.sent
+        if request.rejection is not None:
+            self.calm = False
         if sent is not None and request.nonce == sent.response.nonce:
             self._answer(dialogue, sent, request)
         if request.subscribe or request.unsubscribe:
+            self.calm = False
             interest, asked = after_delta(dialogue.interest, request.subscribe, request.unsubscribe)
             interest = self._interned(interest)
             if request.unsubscribe:

@@ -100,6 +100,11 @@ class Dialogue:
         """Whether the client holds exactly this and asks for nothing: told without a look at any name."""
         return offered is self.held and not (self.odd or self.asked or self.refused or self.trials)
 
+    def has_acknowledged(self, offered: ResourceSet) -> bool:
+        """Whether the client has answered that it took in all of this."""
+        unsure = self.sent is not None or self.odd or self.refused or self.trials
+        return not unsure and not offered.differing(self.held)
+
     def holds(self, name: str) -> Resource | None:
         """What the client has by this name, as far as we know."""
         return self.odd[name] if name in self.odd else self.held.get(name)

@@ -50,11 +50,16 @@ class Machine(ABC, Generic[AnyRequest]):
         self.wake_at: float | None = None
         """When to pull again even if nothing happens, after a pull that left something behind a gate."""
         self.view: View | None = None
+        self.calm = False
+        """Whether an ACK of what is unanswered leaves nothing to do: then nobody need pull when it comes."""
         self._assembler = assembler
         self._names = names
         self._only_type = only_type
         self._eds_name = eds_name
         self._round = 0
+        self._order: list[Dialogue] = []
+        """The dialogues in the order in which their types are sent."""
+        self._removal_order: list[Dialogue] = []
 
     @staticmethod
     @abstractmethod
@@ -69,25 +74,35 @@ class Machine(ABC, Generic[AnyRequest]):
         """From now on the client should have this. Nothing is sent before the first View (rule R9)."""
         self.view = view
         self._round += 1
+        self.calm = False
 
     def pull(self, now: float) -> list[Response]:
         """The responses that are due, in the order in which to send them. Each is taken to be sent."""
         self.wake_at = None
         if self.view is None:
             return []
-        dialogues = self._ordered()
-        sent = [self._additions(dialogue, now) for dialogue in dialogues]
-        for dialogue in sorted(dialogues, key=lambda each: each.type_url in _LAST):
-            sent.append(self._removals(dialogue, now))
+        sent = [self._additions(dialogue, now) for dialogue in self._order if dialogue.sent is None]
+        for dialogue in self._removal_order:
+            if dialogue.doomed:
+                self._spare(dialogue)
+            if dialogue.odd:
+                sent.append(self._removals(dialogue, now))
             if dialogue.at_rest():
                 dialogue.settled = self._round
+        self.calm = self.wake_at is None and all(map(self._will_rest, self._order))
         return [response for response in sent if response is not None]
 
-    def _ordered(self) -> list[Dialogue]:
-        known = [self.dialogues[type_url] for type_url in TYPES if type_url in self.dialogues]
-        if len(known) < len(self.dialogues):
-            known.extend(dialogue for type_url, dialogue in self.dialogues.items() if type_url not in TYPES)
-        return known
+    def _will_rest(self, dialogue: Dialogue) -> bool:
+        """Whether this type is done once the client has acknowledged what it was sent last."""
+        if dialogue.asked or dialogue.odd or dialogue.doomed or dialogue.trials or dialogue.refused:
+            return False
+        sent = dialogue.sent
+        return sent is None or (sent.complete and dialogue.held is self.offered(dialogue))
+
+    def _sort(self) -> None:
+        rank = {type_url: place for place, type_url in enumerate(TYPES)}
+        self._order = sorted(self.dialogues.values(), key=lambda each: rank.get(each.type_url, len(rank)))
+        self._removal_order = sorted(self._order, key=lambda each: each.type_url in _LAST)
 
     def offered(self, dialogue: Dialogue) -> ResourceSet:
         """What the client should have of this type."""
@@ -95,9 +110,7 @@ class Machine(ABC, Generic[AnyRequest]):
         return dialogue.interest.of(self.view.offered(dialogue.type_url))
 
     def _additions(self, dialogue: Dialogue, now: float) -> Response | None:
-        """What is new, changed or asked for, unless a response of this type waits for its answer."""
-        if dialogue.sent is not None:
-            return None
+        """What is new, changed or asked for. Not called while a response of this type waits for its answer."""
         offered = self.offered(dialogue)
         if dialogue.has_all_of(offered):
             dialogue.gated_since = None
@@ -161,6 +174,11 @@ class Machine(ABC, Generic[AnyRequest]):
         self.wake_at = min(end, self.wake_at or end)
         return True
 
+    def _spare(self, clusters: Dialogue) -> None:
+        """Clusters that came back are not gone: should they vanish again, what was answered before counts no more."""
+        offered = self.offered(clusters)
+        clusters.doomed = {name: seen for name, seen in clusters.doomed.items() if name not in offered}
+
     def _releasable(self, clusters: Dialogue, names: Iterable[str], now: float) -> tuple[str, ...]:
         """Those of these vanished clusters that nothing the client may still use refers to (rule R63)."""
         doomed = {name: clusters.doomed.get(name, self._round) for name in names}
@@ -195,6 +213,7 @@ class Machine(ABC, Generic[AnyRequest]):
         if len(self.dialogues) >= TYPES_AT_MOST:
             raise ProtocolFault("RESOURCE_EXHAUSTED", f"more than {TYPES_AT_MOST} resource types on one stream")
         dialogue = self.dialogues[type_url] = Dialogue(type_url, self._interned(interest), now)
+        self._sort()
         return dialogue
 
     def _interned(self, interest: Interest) -> Interest:

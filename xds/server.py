@@ -82,6 +82,15 @@ class ServerSettings(TransportSettings):
     """How many new streams get their configuration at once (rule R77)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """Connected proxies by what they have of a type: all of it, not yet, or nothing, since no World has their pod."""
+
+    holding: set[str] = field(default_factory=set)
+    lacking: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+
+
 class XdsServer:
     """ADS and the services of single types, incremental and state of the world."""
 
@@ -124,6 +133,18 @@ class XdsServer:
     def proxies(self) -> list[ProxyStatus]:
         """One for each stream, by node."""
         return sorted((session.status() for session in self._reception.sessions), key=lambda status: status.node)
+
+    def holders(self, type_url: str) -> Holders:
+        """Who holds all there is of this type right now, by node id."""
+        found = Holders()
+        for session in self._reception.sessions:
+            if not session.known:
+                found.unknown.add(session.node)
+            elif session.holds_all(type_url):
+                found.holding.add(session.node)
+            else:
+                found.lacking.add(session.node)
+        return found
 
     async def start(self) -> None:
         """Bind and serve. Raises OSError or RuntimeError where the address can't be bound."""

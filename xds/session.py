@@ -138,8 +138,11 @@ class Session:
     def on_request(self, data: bytes) -> None:
         """The client has said something. A broken request ends the stream."""
         self._commons.counters.requests += 1
+        machine = self._machine
         try:
-            self._machine.receive(self._machine.read(self._commons.reader, data), time.monotonic())
+            machine.receive(machine.read(self._commons.reader, data), time.monotonic())
+            if machine.calm:
+                return  # an ACK, and nothing waits behind it
             self._subscribe()
         except ProtocolFault as fault:
             self.end(Ending(fault.code, fault.text))
@@ -172,6 +175,18 @@ class Session:
         return (LISTENER in dialogues or CLUSTER not in dialogues) and all(
             dialogue.at_rest() for dialogue in dialogues.values()
         )
+
+    def holds_all(self, type_url: str) -> bool:
+        """Whether the client has acknowledged all it wants of this type, as it is offered now.
+
+        While it has not asked for listeners yet, it may still say that it holds older resources of any type.
+        """
+        self._look()
+        machine, dialogues = self._machine, self._machine.dialogues
+        if machine.view is None or (CLUSTER in dialogues and LISTENER not in dialogues):
+            return False
+        dialogue = dialogues.get(type_url)
+        return dialogue is None or dialogue.has_acknowledged(machine.offered(dialogue))
 
     def status(self) -> ProxyStatus:
         """How this stream stands."""

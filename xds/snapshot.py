@@ -26,10 +26,11 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All roles, and which role each proxy has."""
+    """All roles, and which role each proxy has. `bundle` is the trust bundle that is in it, PEM."""
 
     roles: Mapping[str, Snapshot] = field(default_factory=dict)
     proxies: Mapping[PodId, str] = field(default_factory=dict)
+    bundle: str = ""
 
 
 class SecretSource(Protocol):

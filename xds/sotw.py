@@ -35,6 +35,7 @@ class SotwMachine(Machine[SotwRequest]):
     def receive(self, request: SotwRequest, now: float) -> None:
         """Take in a request: an answer, a change of the subscription, or both (rule R16). Raises ProtocolFault."""
         type_url = self._type_of(request)
+        self.calm = False
         dialogue = self.dialogues.get(type_url)
         if dialogue is None:
             self._first(type_url, request, now)

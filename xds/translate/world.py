@@ -73,7 +73,7 @@ class Translator:
                 for role, workload in mesh.workloads.items()
             }
         )
-        return World(roles=snapshots, proxies=mesh.proxies)
+        return World(roles=snapshots, proxies=mesh.proxies, bundle=bundle)
 
     def _owned(self, workloads: Mapping[str, Workload], meshed: tuple[MeshedAddress, ...], bundle: str) -> Own:
         """The constant clusters, the two bound listeners, the rules."""

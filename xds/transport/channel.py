@@ -11,6 +11,7 @@ import random
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -53,7 +54,7 @@ class Channel:
         self._fileno = sock.fileno()
         self._settings = settings
         self._closed = closed
-        self._connection = Connection(opener, peer, settings.receive_limit, lambda: schedule(self), framings)
+        self._connection = Connection(opener, peer, settings.receive_limit, partial(schedule, self), framings)
         self._unsent: memoryview | None = None
         self._writing = False
         self._open = True

@@ -385,6 +385,18 @@ def test_r63_a_listener_goes_before_its_cluster() -> None:
     assert lines(stream.ack(LISTENER)) == ["Cluster: -a"]
 
 
+def test_r63_a_cluster_that_came_back_meanwhile_is_not_taken_away_for_an_older_answer() -> None:
+    stream = DeltaStream(cds("a"), resource(LISTENER, "l"))
+    stream.ack_all(stream.say(CLUSTER))
+    stream.ack_all(stream.say(LISTENER))
+    assert lines(stream.publish()) == ["Listener: -l"]
+    assert stream.publish(cds("a"), resource(LISTENER, "l")) == []
+    assert lines(stream.ack(LISTENER)) == ["Listener: +l"]
+    assert stream.publish() == []  # the listener on its way names the cluster
+    assert lines(stream.ack(LISTENER)) == ["Listener: -l"]
+    assert lines(stream.ack(LISTENER)) == ["Cluster: -a"]
+
+
 def test_r64_a_changed_cluster_is_followed_by_its_unchanged_endpoints() -> None:
     stream = DeltaStream(cds("a"), cds("b"), eds("a"), eds("b"))
     stream.ack_all(stream.say(CLUSTER))
