@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,10 +17,13 @@ from typing import Final
 
 import structlog
 
+from ca.advancing import rotating
 from ca.issuance import Expired, IpAddress, Issuance, Leaf
 from ca.issuer_folder import IssuerFolder
-from ca.rotation import Action, decide_leaf
-from ca.settling import DEFAULT_LIFETIMES, Issuers, IssuerStore, Lifetimes
+from ca.keeping import IssuerStore, Progress
+from ca.reports import NOTHING_SEEN, Seen
+from ca.rotation import Action, Wish, decide_leaf
+from ca.settling import DEFAULT_LIFETIMES, Issuers, Lifetimes
 from ca.storage import Folder, StorageError
 from kube.clock import SYSTEM_CLOCK, Clock
 from mesh.model import Identity
@@ -31,7 +34,11 @@ from xds.snapshot import Named
 
 LONGEST_LOOK: Final = 30.0
 """Seconds between two looks at what is due, at most."""
+LOOK_WHILE_ROTATING: Final = 2.0
 LOOKS_PER_LIFE: Final = 100
+Publish = Callable[[Identity, Named], None]
+Observe = Callable[[bytes], Seen]
+"""What is known of this process's proxies, given the bundle that they should hold, PEM."""
 
 log = structlog.get_logger(__name__)
 
@@ -64,9 +71,13 @@ class Authority:
         self._issued: dict[Identity, _Issued] = {}
         self._servers: dict[tuple[tuple[str, ...], tuple[IpAddress, ...]], Leaf] = {}
         self._turn = asyncio.Lock()
+        self._told = b""
+        """The bundle that everybody was given who has a leaf."""
+        self._bundle_pem = b""
         self.trouble = ""
         """What keeps the authority from its work, in words; those certificates that are in force stay."""
         self._use(issuers)
+        self._told = issuers.bundle_pem
 
     @classmethod
     def open(
@@ -87,8 +98,27 @@ class Authority:
         return cls(issuer_folder, issuer_folder.settle(clock), trust_domain, lifetimes, clock, chance)
 
     def bundle_pem(self) -> bytes:
-        """The certificates a leaf must chain to: the root."""
-        return self._issuers.root.certificate_pem
+        """The certificates a leaf must chain to: the root, and during a rotation of the root two of them."""
+        return self._issuers.bundle_pem
+
+    @property
+    def issuers(self) -> Issuers:
+        """Those in use."""
+        return self._issuers
+
+    @property
+    def progress(self) -> Progress | None:
+        """How a rotation stands, as this process sees it; None before its first look."""
+        return self._issuer_store.progress
+
+    @property
+    def lifetimes(self) -> Lifetimes:
+        """How long certificates live."""
+        return self._lifetimes
+
+    async def ask(self, wish: Wish) -> None:
+        """Write down what a person wants; it is done at the next look. Raises StorageError."""
+        await self._issuer_store.ask(wish)
 
     @property
     def ends(self) -> tuple[datetime, datetime]:
@@ -118,7 +148,7 @@ class Authority:
         names, addresses = tuple(dns_names), tuple(ip_address(address) for address in ip_addresses)
         leaf = self._servers.get((names, addresses))
         if leaf is None or self._is_due(leaf):
-            leaf = self._issuance.server(names, addresses, self._clock.now())
+            leaf = self._crossed(self._issuance.server(names, addresses, self._clock.now()))
             self._servers[names, addresses] = leaf
         return leaf
 
@@ -128,33 +158,63 @@ class Authority:
         Raises Expired when the issuer has no life left, and ValueError.
         """
         issuance = Issuance(self._issuers.intermediate, self._trust_domain, lifetime, self._chance)
-        return issuance.server(tuple(dns_names), (), self._clock.now())
+        return self._crossed(issuance.server(tuple(dns_names), (), self._clock.now()))
+
+    def _crossed(self, leaf: Leaf) -> Leaf:
+        """The leaf with what leads to older roots: who calls our servers may have read the root long ago."""
+        return replace(leaf, chain_pem=leaf.chain_pem + self._issuers.crossed_pem(self._clock.now()))
 
     def forget(self, identities: Iterable[Identity]) -> None:
         """Stop renewing for identities that nobody has any more; asked again, they get a new leaf."""
         for identity in identities:
             self._issued.pop(identity, None)
 
-    async def run(self, publish: Callable[[Identity, Named], None]) -> None:
+    async def run(self, publish: Publish, observe: Observe = lambda _: NOTHING_SEEN) -> None:
         """Renew issuers and leaves until cancelled; `publish` is given the new secrets of one identity at a time.
 
         All leaves are looked at each time, so a clock that jumps either way is noticed at the next look.
         """
-        while True:
-            await self._clock.sleep(min(LONGEST_LOOK, self._lifetimes.leaf.total_seconds() / LOOKS_PER_LIFE))
-            self._report(await self._rotate(), await self._renew(publish))
-
-    async def _rotate(self) -> str:
-        """Use the issuers that are right now. The answer is what prevents it; then those that exist stay."""
         try:
-            issuers = await self._issuer_store.refreshed(self._issuers, self._clock)
+            while True:
+                await self._clock.sleep(self._pause())
+                trouble = await self._rotate(observe)
+                await self._spread(publish)
+                self._report(trouble, await self._renew(publish))
+        finally:
+            await self._issuer_store.farewell()
+
+    def _pause(self) -> float:
+        longest = LOOK_WHILE_ROTATING if rotating(self._issuers) else LONGEST_LOOK
+        return min(longest, self._lifetimes.leaf.total_seconds() / LOOKS_PER_LIFE)
+
+    async def _rotate(self, observe: Observe) -> str:
+        """Use the issuers that are right now. The answer is what prevents it; then those that exist stay."""
+        seen = observe(self.bundle_pem())
+        if self._told != self.bundle_pem():
+            seen = replace(seen, in_force=False)
+        try:
+            issuers = await self._issuer_store.refreshed(self._issuers, self._clock, seen)
         except StorageError as error:
             return str(error)
         if issuers is not self._issuers:
             self._use(issuers)
         return ""
 
-    async def _renew(self, publish: Callable[[Identity, Named], None]) -> str:
+    async def _spread(self, publish: Publish) -> None:
+        """Give everybody who has a leaf the bundle of now; their leaves stay."""
+        bundle = self.bundle_pem()
+        if self._told == bundle:
+            return
+        for identity in list(self._issued):
+            async with self._turn:
+                await asyncio.sleep(0)
+                issued = self._issued.get(identity)
+                if issued is not None:
+                    fresh = self._issued[identity] = self._with_bundle(issued.leaf)
+                    publish(identity, fresh.secrets)
+        self._told = bundle
+
+    async def _renew(self, publish: Publish) -> str:
         """Replace leaves that are due. The answer is what prevents it; then those that exist stay."""
         for identity in [identity for identity, issued in self._issued.items() if self._is_due(issued.leaf)]:
             async with self._turn:
@@ -175,15 +235,22 @@ class Authority:
         self.trouble = trouble
 
     def _use(self, issuers: Issuers) -> None:
-        self._issuers = issuers
+        before, self._issuers = getattr(self, "_issuers", issuers), issuers
+        if before.root is not issuers.root:
+            # Servers show their new chain at once: it leads to older roots, too.
+            self._servers.clear()
         self._issuance = Issuance(issuers.intermediate, self._trust_domain, self._lifetimes.leaf, self._chance)
-        self._bundle = bundle_secret(issuers.root.certificate_pem)
+        if self._bundle_pem != issuers.bundle_pem:
+            self._bundle_pem = issuers.bundle_pem
+            self._bundle = bundle_secret(issuers.bundle_pem)
 
     def _issue(self, identity: Identity) -> _Issued:
         leaf = self._issuance.workload(identity, self._clock.now())
-        issued = _Issued(leaf, {LEAF_SECRET: leaf_secret(leaf), BUNDLE_SECRET: self._bundle})
-        self._issued[identity] = issued
+        issued = self._issued[identity] = self._with_bundle(leaf)
         return issued
+
+    def _with_bundle(self, leaf: Leaf) -> _Issued:
+        return _Issued(leaf, {LEAF_SECRET: leaf_secret(leaf), BUNDLE_SECRET: self._bundle})
 
     def _is_due(self, leaf: Leaf) -> bool:
         return decide_leaf(leaf.validity, leaf.renew_at, self._clock.now()).action is Action.RENEW_LEAF

@@ -1,37 +1,57 @@
-"""The issuers of one trust domain, kept in a Secret that all replicas share.
+"""The issuers of one trust domain, kept in a Secret that all replicas share, with what each of them reports.
 
 Rule: whoever writes has read what it replaces (resourceVersion), so of several that make a root one wins and the others
-use its. What a person broke in the Secret is told and not used; a Secret that is gone is written again from memory.
+use its, and a step of a rotation is taken on reports that nobody has changed meanwhile. What a person broke in the
+Secret is told and not used; a Secret that is gone is written again from memory.
 Source: Kubernetes API concepts, "Resource versions"; API reference, core/v1 Secret.
 """
 
 from __future__ import annotations
 
+import asyncio
 import binascii
+import contextlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from ca.issuers import Issuer
-from ca.rotation import Action, decide
-from ca.settling import INTERMEDIATE, ROOT, Issuers, Lifetimes, Settled, read_issuers, settle
+import msgspec
+import structlog
+
+from ca.advancing import look, rotating, taken_over
+from ca.keeping import INTERMEDIATE, NAMES, ROOT, Kept, Progress, asked_of, from_data, to_data
+from ca.reports import NOTHING_SEEN, Attendance, Report, Seen, longest_leaf, read_report, report
+from ca.rotation import Wish
+from ca.settling import Issuers, Lifetimes, settle
 from ca.storage import StorageError
 from kube.client import ApiError, ApiUnavailable, Client
 from kube.clock import Clock
 
+__all__ = ["INTERMEDIATE", "NAME", "ROOT", "IssuerSecret"]
+
 NAME: Final = "weft-ca"
+REPLICA: Final = "replica."
+"""What the keys of reports begin with; the replica's name follows."""
 MOST_TRIES: Final = 5
 """Somebody else may be faster; then there is something to read."""
+FAREWELL: Final = 2.0
+"""Seconds for taking the report back when we end."""
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 """Also the code of AlreadyExists."""
 
+Secret = dict[str, Any]
+
+log = structlog.get_logger(__name__)
+
 
 class IssuerSecret:
-    """Issuers kept in the Secret `weft-ca`; implements ca.settling.IssuerStore.
+    """Issuers kept in the Secret `weft-ca`; implements ca.keeping.IssuerStore.
 
     `writes` says whether this replica may replace what is there; the first issuers are made by whoever comes first.
+    `instance` is this replica's name, empty where it is the only one; `exists` says of another's name whether there
+    is such a replica, None where that can't be known.
     """
 
     def __init__(
@@ -41,87 +61,170 @@ class IssuerSecret:
         trust_domain: str,
         lifetimes: Lifetimes,
         writes: Callable[[], bool],
+        *,
+        instance: str = "",
+        exists: Callable[[str], bool | None] = lambda _: None,
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._trust_domain = trust_domain
         self._lifetimes = lifetimes
         self._writes = writes
+        self._instance = instance
+        self._attendance = Attendance(lambda name: name == instance or exists(name))
         self._collection = f"/api/v1/namespaces/{namespace}/secrets"
         self._where = f"Secret {namespace}/{NAME}"
+        self.progress: Progress | None = None
 
     async def opened(self, clock: Clock) -> Issuers:
-        """The issuers as they should be now, made if there are none. Raises StorageError."""
+        """The issuers as they should be now, made if there are none. Raises StorageError.
+
+        This replica has reported itself by then, so no step is taken that it does not know of.
+        """
         with _in_words(self._where):
             for _ in range(MOST_TRIES):
                 secret = await self._get()
-                settled = self._settled(secret, clock)
-                if await self._written(secret, settled):
+                kept = self._read(secret) if secret is not None else Kept()
+                settled = settle(
+                    kept.root, kept.intermediate, kept.rotation, self._trust_domain, self._lifetimes, clock, self._where
+                )
+                ours = report(settled.issuers, self._lifetimes.leaf, NOTHING_SEEN, clock.passed())
+                if await self._swap(secret, settled.issuers, ours, self._predecessors(secret)):
+                    settled.tell()
                     return settled.issuers
         raise StorageError(f"{self._where} is changed by others all the time")
 
-    async def refreshed(self, issuers: Issuers, clock: Clock) -> Issuers:
+    async def refreshed(self, issuers: Issuers, clock: Clock, seen: Seen = NOTHING_SEEN) -> Issuers:
         """The issuers of the Secret as it is now, in place of these. Raises StorageError."""
         with _in_words(self._where):
             secret = await self._get()
             if secret is None:
                 return await self._restored(issuers)
-            root, intermediate = self._read(secret)
-            if root is None or root.certificate != issuers.root.certificate:
-                raise StorageError(
-                    f"{self._where} no longer holds the root that running proxies trust: restore it from a copy, or "
-                    "restart every replica and then every meshed pod to change over to what it holds"
-                )
-            if intermediate is None or decide(Issuers(root, intermediate).state, clock.now()).action is not Action.KEEP:
-                if not self._writes():
-                    return issuers
-                settled = settle(root, intermediate, self._trust_domain, self._lifetimes, clock, self._where)
-                return settled.issuers if await self._written(secret, settled) else issuers
-        same = intermediate.certificate == issuers.intermediate.certificate
-        return issuers if same else Issuers(issuers.root, intermediate)
+            kept = self._read(secret)
+            if kept.intermediate is None and kept.root and kept.root.certificate == issuers.root.certificate:
+                if self._writes():
+                    await self._swap(secret, issuers, None)
+                return issuers
+            found = taken_over(kept, issuers, self._where)
+            if found is not issuers:
+                return found
+            return await self._moved_on(secret, issuers, clock, seen)
+
+    async def ask(self, wish: Wish) -> Issuers:
+        """Write down what a person wants; the holder of the lease does it. Raises StorageError."""
+        with _in_words(self._where):
+            for _ in range(MOST_TRIES):
+                secret = await self._get()
+                if secret is None:
+                    raise StorageError(f"{self._where} is not there")
+                asked = asked_of(self._read(secret), wish, self._where)
+                if await self._swap(secret, asked, None):
+                    return asked
+        raise StorageError(f"{self._where} is changed by others all the time")
+
+    async def farewell(self) -> None:
+        """Take our report back. Where that fails others wait until they see that we are gone."""
+        with contextlib.suppress(ApiError, ApiUnavailable, StorageError, TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                for _ in range(MOST_TRIES):
+                    secret = await self._get()
+                    key = REPLICA + self._instance
+                    if secret is None or key not in (secret.get("data") or {}):
+                        return
+                    if await self._update(secret, {key: None}):
+                        return
+
+    async def _moved_on(self, secret: Secret, issuers: Issuers, clock: Clock, seen: Seen) -> Issuers:
+        """Report, decide, and if this replica may: write the next step. What is not written is not used."""
+        leaf, reports = self._lifetimes.leaf, self._reports(secret)
+        ours = reports[self._instance] = report(issuers, leaf, seen, clock.passed())
+        leaf = longest_leaf(reports.values(), leaf)
+        if rotating(issuers):
+            reports = self._attendance.present(reports, max(leaf, issuers.rotation.leaf), clock.passed())
+        else:
+            self._attendance.begin()
+        looked = look(issuers, reports, seen, leaf, self._trust_domain, self._lifetimes, clock.now())
+        self.progress = looked.progress
+        if not self._writes() or looked.after is issuers:
+            await self._tell(secret, ours)
+            return issuers
+        if not await self._swap(secret, looked.after, ours, self._gone(secret)):
+            return issuers
+        log.info(str(looked.progress.step.action), reason=looked.progress.step.reason)
+        return looked.after
+
+    async def _tell(self, secret: Secret, ours: Report) -> None:
+        """Bring our own report up to date, and nothing else; should somebody be faster, the next look does it."""
+        changes: dict[str, bytes | None] = dict.fromkeys(self._gone(secret)) if self._writes() else {}
+        if self._instance:
+            changes[REPLICA + self._instance] = msgspec.json.encode(ours)
+        data = secret.get("data") or {}
+        if changes := {name: each for name, each in changes.items() if _decoded(data, name) != each}:
+            await self._update(secret, changes)
 
     async def _restored(self, issuers: Issuers) -> Issuers:
         """Write these down again: without them the next start would make a root that no running proxy trusts."""
         if self._writes():
-            await self._create({ROOT: issuers.root.to_pem(), INTERMEDIATE: issuers.intermediate.to_pem()})
+            await self._swap(None, issuers, None)
         return issuers
 
-    async def _written(self, secret: dict[str, Any] | None, settled: Settled) -> bool:
-        """Whether what was made is in the Secret now; False when another was faster."""
-        if settled.made:
-            pems = {name: issuer.to_pem() for name, (issuer, _) in settled.made.items()}
-            if not await (self._create(pems) if secret is None else self._update(secret, pems)):
-                return False
-            settled.tell()
-        return True
-
-    def _settled(self, secret: dict[str, Any] | None, clock: Clock) -> Settled:
-        root, intermediate = self._read(secret) if secret is not None else (None, None)
-        return settle(root, intermediate, self._trust_domain, self._lifetimes, clock, self._where)
-
-    def _read(self, secret: dict[str, Any]) -> tuple[Issuer | None, Issuer | None]:
+    async def _swap(
+        self, secret: Secret | None, issuers: Issuers, ours: Report | None, drop: tuple[str, ...] = ()
+    ) -> bool:
+        """Whether this is in the Secret now, in place of what was read; False when another was faster."""
+        wanted: dict[str, bytes | None] = {**dict.fromkeys(NAMES), **dict.fromkeys(drop), **to_data(issuers)}
+        if ours is not None and self._instance:
+            wanted[REPLICA + self._instance] = msgspec.json.encode(ours)
+        if secret is None:
+            return await self._create({name: each for name, each in wanted.items() if each is not None})
         data = secret.get("data") or {}
-        return read_issuers(_decoded(data, ROOT), _decoded(data, INTERMEDIATE), self._trust_domain, self._place)
+        changes = {name: each for name, each in wanted.items() if _decoded(data, name) != each}
+        return await self._update(secret, changes) if changes else True
 
-    async def _get(self) -> dict[str, Any] | None:
+    def _reports(self, secret: Secret) -> dict[str, Report]:
+        data = secret.get("data") or {}
+        found = [name for name in data if name.startswith(REPLICA)]
+        return {name.removeprefix(REPLICA): read_report(_decoded(data, name) or b"") for name in found}
+
+    def _gone(self, secret: Secret) -> tuple[str, ...]:
+        """The keys of reports whose replicas are known to be gone."""
+        others = [name for name in self._reports(secret) if name != self._instance]
+        return tuple(REPLICA + name for name in others if self._attendance.is_gone(name))
+
+    def _predecessors(self, secret: Secret | None) -> tuple[str, ...]:
+        """The keys of reports of earlier processes in this pod: `<pod>_<something>`."""
+        pod, mark, _ = self._instance.rpartition("_")
+        if not mark or secret is None:
+            return ()
+        return tuple(REPLICA + name for name in self._reports(secret) if name.rpartition("_")[0] == pod)
+
+    def _read(self, secret: Secret) -> Kept:
+        data = secret.get("data") or {}
+        there = {name: found for name in NAMES if (found := _decoded(data, name)) is not None}
+        return from_data(there, self._trust_domain, self._place)
+
+    async def _get(self) -> Secret | None:
         try:
-            secret: dict[str, Any] = await self._client.request("GET", f"{self._collection}/{NAME}")
+            secret: Secret = await self._client.request("GET", f"{self._collection}/{NAME}")
         except ApiError as error:
             if error.code == NOT_FOUND:
                 return None
             raise
         return secret
 
-    async def _create(self, pems: dict[str, bytes]) -> bool:
+    async def _create(self, contents: Mapping[str, bytes]) -> bool:
         metadata = {"name": NAME, "namespace": self._namespace, "labels": {"app.kubernetes.io/part-of": "weft"}}
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": _encoded(pems)}
+        data = {name: b64encode(content).decode() for name, content in contents.items()}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
         return await self._succeeds("POST", self._collection, body)
 
-    async def _update(self, secret: dict[str, Any], pems: dict[str, bytes]) -> bool:
-        body = {**secret, "data": {**(secret.get("data") or {}), **_encoded(pems)}}
-        return await self._succeeds("PUT", f"{self._collection}/{NAME}", body)
+    async def _update(self, secret: Secret, changes: Mapping[str, bytes | None]) -> bool:
+        """Whether these keys were replaced, or removed (None), all at once."""
+        kept = {name: each for name, each in (secret.get("data") or {}).items() if name not in changes}
+        news = {name: b64encode(each).decode() for name, each in changes.items() if each is not None}
+        return await self._succeeds("PUT", f"{self._collection}/{NAME}", {**secret, "data": {**kept, **news}})
 
-    async def _succeeds(self, method: str, path: str, body: dict[str, Any]) -> bool:
+    async def _succeeds(self, method: str, path: str, body: Secret) -> bool:
         try:
             await self._client.request(method, path, body=body)
         except ApiError as error:
@@ -143,11 +246,7 @@ def _in_words(where: str) -> Iterator[None]:
         raise StorageError(f"{where} can't be used: {error}") from error
 
 
-def _encoded(pems: dict[str, bytes]) -> dict[str, str]:
-    return {name: b64encode(pem).decode() for name, pem in pems.items()}
-
-
-def _decoded(data: dict[str, Any], name: str) -> bytes | None:
+def _decoded(data: Mapping[str, Any], name: str) -> bytes | None:
     """The bytes under this name; what is no base64 was never ours and is refused where it is read."""
     if data.get(name) is None:
         return None

@@ -63,12 +63,15 @@ def new_key() -> ec.EllipticCurvePrivateKey:
 
 
 def make_root(trust_domain: str, now: datetime, lifetime: timedelta) -> Issuer:
-    """A self-signed root for one level of intermediates. Raises ValueError for what is no trust domain."""
+    """A self-signed root. Raises ValueError for what is no trust domain.
+
+    It has no path length: its successors are crossed with it, one below the other. Intermediates have.
+    """
     if not TRUST_DOMAIN.fullmatch(trust_domain):
         raise ValueError(f"{trust_domain!r} is not a trust domain (SPIFFE-ID §2.1: a-z, 0-9, '.', '-', '_')")
     key = new_key()
     name = _name("root", key)
-    builder = _signing_certificate(trust_domain, key, now, now + lifetime, path_length=1)
+    builder = _signing_certificate(trust_domain, key, now, now + lifetime, path_length=None)
     return Issuer(builder.subject_name(name).issuer_name(name).sign(key, SHA256()), key)
 
 
@@ -84,6 +87,21 @@ def make_intermediate(root: Issuer, trust_domain: str, now: datetime, lifetime: 
         .add_extension(x509.NameConstraints([x509.UniformResourceIdentifier(trust_domain)], None), critical=True)
     )
     return Issuer(builder.sign(root.key, SHA256()), key)
+
+
+def cross_sign(root: Issuer, older: Issuer, trust_domain: str, now: datetime) -> x509.Certificate:
+    """The root as an issuer under an older one: who trusts only the older accepts what the root has signed.
+
+    Name and key are the root's own, so verifiers take whichever of the two leads to what they trust (RFC 5280 §3.2).
+    """
+    end = min(root.validity.not_after, older.validity.not_after)
+    return (
+        _signing_certificate(trust_domain, root.key, now, end, path_length=None)
+        .subject_name(root.certificate.subject)
+        .issuer_name(older.certificate.subject)
+        .add_extension(authority_key_identifier(older), critical=False)
+        .sign(older.key, SHA256())
+    )
 
 
 def authority_key_identifier(issuer: Issuer) -> x509.AuthorityKeyIdentifier:
@@ -104,6 +122,14 @@ def read_intermediate(pem: bytes, root: Issuer, trust_domain: str) -> Issuer:
     intermediate = _read(pem, trust_domain)
     _check_signature(intermediate, root)
     return intermediate
+
+
+def read_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
+    """Certificates without keys. Raises BadIssuer."""
+    try:
+        return tuple(x509.load_pem_x509_certificates(pem))
+    except ValueError as error:
+        raise BadIssuer("does not hold certificates") from error
 
 
 def _read(pem: bytes, trust_domain: str) -> Issuer:
@@ -139,7 +165,7 @@ def _name(what: str, key: ec.EllipticCurvePrivateKey) -> x509.Name:
 
 
 def _signing_certificate(
-    trust_domain: str, key: ec.EllipticCurvePrivateKey, now: datetime, end: datetime, path_length: int
+    trust_domain: str, key: ec.EllipticCurvePrivateKey, now: datetime, end: datetime, path_length: int | None
 ) -> x509.CertificateBuilder:
     """What root and intermediate have in common (X509-SVID §3.2, §4): the SPIFFE ID of a signer has no path."""
     usage = x509.KeyUsage(

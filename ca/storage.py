@@ -5,18 +5,23 @@ Rule: a file is either whole or absent, and keys that others can read or change 
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import fcntl
+import json
 import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 LOCK: Final = "lock"
 DRAFT: Final = ".draft"
+PENDING: Final = "pending.json"
+"""Several files that are to change together: whoever locks the folder next finishes what was begun."""
 LARGEST: Final = 64 * 1024
 """Bytes; what is kept here is a key and a certificate, about 2 KiB."""
 LOCK_PATIENCE: Final = 10.0
@@ -61,6 +66,7 @@ class Folder:
         try:
             self._acquire(file, patience)
             self._remove_drafts()
+            self._finish()
             yield
         finally:
             os.close(file)
@@ -100,6 +106,35 @@ class Folder:
                 draft.replace(self.path / name)
             finally:
                 draft.unlink(missing_ok=True)
+            self._sync()
+
+    def write_all(self, contents: Mapping[str, bytes | None]) -> None:
+        """Replace these files, or remove them (None): after a crash all are the old ones, or all will be the new ones.
+
+        Call it under `locked`. Raises StorageError; what was begun by then is finished under the next lock.
+        """
+        if len(contents) > 1:
+            encoded = {name: None if each is None else b64encode(each).decode() for name, each in contents.items()}
+            self.write(PENDING, json.dumps(encoded).encode())
+        self._apply(contents)
+
+    def _finish(self) -> None:
+        begun = self.read(PENDING)
+        if begun is None:
+            return
+        try:
+            encoded: dict[str, str | None] = json.loads(begun)
+            self._apply({name: None if each is None else b64decode(each) for name, each in encoded.items()})
+        except (ValueError, TypeError, AttributeError, binascii.Error) as error:
+            raise StorageError(f"{self.path / PENDING} is not what was written there: remove it") from error
+
+    def _apply(self, contents: Mapping[str, bytes | None]) -> None:
+        for name, content in contents.items():
+            if content is not None:
+                self.write(name, content)
+        with _in_words(self.path):
+            for name in (*(name for name, content in contents.items() if content is None), PENDING):
+                (self.path / name).unlink(missing_ok=True)
             self._sync()
 
     def _sync(self) -> None:

@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from ca.authority import Authority
+from ca.reports import Seen
 from controlplane.admin import AdminServer, admin_api, admin_server, listen
 from controlplane.metrics import ControlPlaneCollector
 from controlplane.pipeline import Pipeline
@@ -27,8 +28,10 @@ from kube.problem import Problem
 from mesh.build import Builder
 from sources.store import Store
 from xds.cache import Cache
+from xds.names import node_id
 from xds.peer import Authenticator
-from xds.server import Certificate, ServerSettings, XdsServer
+from xds.resource import SECRET
+from xds.server import Certificate, Holders, ServerSettings, XdsServer
 from xds.translate.world import TranslateSettings, Translator
 
 log = structlog.get_logger(__name__)
@@ -124,8 +127,19 @@ class ControlPlane:
         sys.setswitchinterval(0.001)
         return [
             tasks.create_task(self.pipeline.run(), name="pipeline"),
-            tasks.create_task(self.authority.run(self.cache.publish_secrets), name="authority"),
+            tasks.create_task(self.authority.run(self.cache.publish_secrets, self._onlook), name="authority"),
         ]
+
+    def _onlook(self, bundle: bytes) -> Seen:
+        """What our proxies hold of this bundle. What is served without it is made anew."""
+        world = self.status.world
+        if in_force := world.bundle.encode() == bundle:
+            holders = self.server.holders(SECRET)
+        else:
+            self.store.again()
+            holders = Holders()
+        expected = frozenset(map(node_id, world.proxies)) | holders.unknown
+        return Seen(expected, frozenset(holders.holding), frozenset(holders.lacking), in_force)
 
 
 def assemble(

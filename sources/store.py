@@ -33,6 +33,11 @@ class Store:
         self._newer.set()
         return True
 
+    def again(self) -> None:
+        """Have the consumer take what there is once more: something else has changed that its result depends on."""
+        if self._current is not None:
+            self._newer.set()
+
     async def settled(self) -> Resources:
         """The newest Resources, as soon as there are any newer than those taken last."""
         await self._newer.wait()

@@ -15,7 +15,8 @@ from api_server import ApiServer
 from ca.authority import Authority
 from ca.issuer_secret import IssuerSecret
 from ca.issuers import make_intermediate, make_root
-from ca.settling import INTERMEDIATE, ROOT, Lifetimes
+from ca.keeping import INTERMEDIATE, ROOT
+from ca.settling import Lifetimes
 from ca.storage import StorageError
 from fake_clock import FakeClock
 from kube.client import Client
