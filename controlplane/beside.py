@@ -23,7 +23,7 @@ from kube.client import ApiError, ApiUnavailable, Client, ClientSettings
 from kube.kubeconfig import LOOPBACK, Kubeconfig
 from local.executables import executable
 from local.process import answers, keep_running
-from local.relay import relay
+from local.relay import Handler, relay
 from local.settings import Event
 
 OWN_KUBECONFIG: Final = "kubeconfig.outside"
@@ -125,8 +125,11 @@ class _Beside:
             (folder / name).touch(0o600)
             (folder / name).write_text(each.text())
         host, port = kubeconfig.host, kubeconfig.port
-        way = await asyncio.start_unix_server(relay(lambda: asyncio.open_connection(host, port)), folder / API_SOCKET)
-        ends.push_async_callback(_closed, way)
+
+        async def listen(handler: Handler) -> asyncio.Server:
+            return await asyncio.start_unix_server(handler, folder / API_SOCKET)
+
+        await ends.enter_async_context(relay(listen, lambda: asyncio.open_connection(host, port)))
         client = await Client.open(ClientSettings(folder / OWN_KUBECONFIG))
         ends.push_async_callback(client.close)
         if self._settings.webhook is not None:
@@ -201,11 +204,6 @@ class _Beside:
 
     def _tell(self, what: str, text: str) -> None:
         self._settings.observe(Event("Webhook", what, text))
-
-
-async def _closed(server: asyncio.Server) -> None:
-    """Close a server; what it carried has ended with the node."""
-    server.close()
 
 
 def _free_port() -> int:

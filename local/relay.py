@@ -6,32 +6,50 @@ Rule: bytes only. TLS goes through from end to end, so nothing here can read or 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing, suppress
 
 CHUNK = 64 * 1024
 """Bytes read at once."""
 
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Dial = Callable[[], Awaitable[Streams]]
+Dial = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 """Opens the other half of a connection. Raises OSError."""
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Listen = Callable[[Handler], Awaitable[asyncio.Server]]
+"""Begins to listen and gives each connection to the handler. Raises OSError."""
 
 
-def relay(dial: Dial) -> Handler:
-    """What a server does with each connection: the same bytes both ways, until both sides have said their last."""
+@asynccontextmanager
+async def relay(listen: Listen, dial: Dial) -> AsyncIterator[None]:
+    """While the block lasts, connections are carried to what `dial` opens, each until both sides have said their last.
+
+    Raises OSError when it can't listen. Where dialing fails the connection is closed.
+    """
+    carried: set[asyncio.Task[None]] = set()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer), suppress(OSError):
+            far_reader, far_writer = await dial()
+            with closing(far_writer):
+                await asyncio.gather(_one_way(reader, far_writer), _one_way(far_reader, writer))
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(OSError):
-            far_reader, far_writer = await dial()
-            with contextlib.closing(far_writer):
-                await asyncio.gather(_carry(reader, far_writer), _carry(far_reader, writer))
+        task = asyncio.create_task(carry(reader, writer))
+        carried.add(task)
+        task.add_done_callback(carried.discard)
 
-    return handle
+    server = await listen(handle)
+    try:
+        yield
+    finally:
+        server.close()
+        for task in carried:
+            task.cancel()
+        await asyncio.gather(*carried, return_exceptions=True)
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _one_way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """One way; the end is passed on."""
     while chunk := await reader.read(CHUNK):
         writer.write(chunk)

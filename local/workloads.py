@@ -169,7 +169,8 @@ def _probes(container: Container) -> tuple[Any, ...]:
 def _names(kind: str, name: str, replicas: int, revision: str) -> list[str]:
     if kind == "StatefulSet":
         return [f"{name}-{ordinal}" for ordinal in range(replicas)]
-    return [f"{name}-{revision}-{fingerprint([name, revision, ordinal])[:5]}" for ordinal in range(replicas)]
+    endings = [fingerprint([name, revision, ordinal])[:5] for ordinal in range(replicas)]
+    return [f"{name}-{f'{revision}-{ending}'.translate(_LETTERS)}" for ending in endings]
 
 
 def _pod(workload: RawDocument, template: RawDocument, name: str) -> RawDocument:

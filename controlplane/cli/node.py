@@ -78,7 +78,7 @@ def _inside(chosen: Chosen, state: Path) -> None:
     control_plane = (
         *WEFT, "run", "--kubernetes", "--kubeconfig", str(kubeconfig),
         # The webhook beside the node has a certificate of its own.
-        "--webhook-certificate", "cert-manager",
+        "--webhook-certificate", "cert-manager", "--drain-seconds", "0",
         "--admin-socket", str(state / CONTROL_SOCKET), *chosen.mesh,
     )  # fmt: skip
     cluster = ClusterSettings(

@@ -59,6 +59,9 @@ def run(
     webhook_certificate: Annotated[
         WebhookCertificate, typer.Option(help="Who makes the webhook's certificate and sets the caBundles.")
     ] = WebhookCertificate.WEFT,
+    drain_seconds: Annotated[
+        float, typer.Option(help="With --kubernetes: how long streams are still served when it is told to end.")
+    ] = DRAIN.total_seconds(),
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Run the control plane alone: objects from PATHS or an API server, kept up to date as they change."""
@@ -73,7 +76,7 @@ def run(
     if kubernetes:
         serving = _serve_cluster(
             KubernetesSettings(
-                **_in_cluster(common),
+                **_in_cluster(common, timedelta(seconds=drain_seconds)),
                 client=ClientSettings(kubeconfig, context),
                 webhook_certificate=webhook_certificate,
             )
@@ -115,7 +118,7 @@ def _until_signal() -> asyncio.Event:
     return stop
 
 
-def _in_cluster(settings: PlaneSettings) -> dict[str, Any]:
+def _in_cluster(settings: PlaneSettings, drain: timedelta) -> dict[str, Any]:
     """What the pod says of itself; its name is made unique, for a new process in it is another replica."""
     namespace = os.environ.get("POD_NAMESPACE") or DEFAULT_NAMESPACE
     name = os.environ.get("POD_NAME") or socket.gethostname()
@@ -124,7 +127,7 @@ def _in_cluster(settings: PlaneSettings) -> dict[str, Any]:
         **_fields(settings),
         "namespace": namespace,
         "instance": f"{name}_{secrets.token_hex(4)}",
-        "drain": DRAIN,
+        "drain": drain,
         "server_names": (service, f"{service}.cluster.local", "localhost"),
     }
 

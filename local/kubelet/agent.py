@@ -31,7 +31,7 @@ from local.kubelet.world import World
 from local.lives import Lives
 from local.pod import RETRY, PodLife
 from local.process import many_users, reap_orphans
-from local.relay import relay
+from local.relay import Handler, relay
 from local.sandbox import open_bridge
 from local.settings import ClusterSettings, Event
 from local.state import NODE
@@ -84,17 +84,15 @@ class Agent:
         cluster = self._cluster
         await open_bridge(cluster.pod_network)
         reopened = await reopen(needed(cluster.paths), cluster.state / "reopened") if many_users() else {}
-        async with await self._way_out():
+        # Bytes to the API server leave the node through a file.
+        async with relay(self._listen, lambda: asyncio.open_unix_connection(self._settings.socket)):
             client = await Client.open(ClientSettings(self._settings.kubeconfig))
             try:
                 await self._run(client, reopened, stop)
             finally:
                 await client.close()
 
-    async def _way_out(self) -> asyncio.Server:
-        """Bytes to the API server leave the node through a file."""
-        socket = self._settings.socket
-        handler = relay(lambda: asyncio.open_unix_connection(socket))
+    async def _listen(self, handler: Handler) -> asyncio.Server:
         return await asyncio.start_server(handler, "127.0.0.1", self._settings.port)
 
     async def _run(self, client: Client, reopened: Reopened, stop: asyncio.Event) -> None:

@@ -49,6 +49,9 @@ CONTROLLERS = (
 )
 """Those tests need. Not the ones that would judge pods for lack of a node."""
 
+OPENSHIFT_CONTROLLER = "service-ca-certificate-publisher-controller"
+"""In OpenShift's build, whose API server gives every pod a volume of the ConfigMap that this one makes."""
+
 
 def assets() -> Path | None:
     """The folder of the binaries, if the environment names one that has what is needed."""
@@ -234,7 +237,7 @@ class RealApiServer:
             f"--kubeconfig={self.kubeconfig_as('system:kube-controller-manager', ['system:masters'])}",
             f"--root-ca-file={self._files['ca.pem']}",
             f"--service-account-private-key-file={self._files['tokens.key']}",
-            f"--controllers={','.join(CONTROLLERS)}",
+            f"--controllers={','.join(_controllers(self._binaries))}",
             "--leader-elect=false",
             "--secure-port=0",
             "--concurrent-deployment-syncs=2",
@@ -255,6 +258,12 @@ def _write_files(folder: Path, authority: Signer, clients: Signer) -> dict[str, 
         pair.write(folder, name)
     TokenKeys.write(folder)
     return {path.name: path for path in folder.iterdir()}
+
+
+def _controllers(binaries: Path) -> tuple[str, ...]:
+    """Those of ours that this build knows."""
+    said = subprocess.run([binaries / "kube-controller-manager", "--help"], capture_output=True, check=True, text=True)
+    return (*CONTROLLERS, OPENSHIFT_CONTROLLER) if OPENSHIFT_CONTROLLER in said.stdout else CONTROLLERS
 
 
 def free_ports(count: int) -> list[int]:
