@@ -146,16 +146,16 @@ class IssuerSecret:
         looked = look(issuers, reports, seen, leaf, self._trust_domain, self._lifetimes, clock.now())
         self.progress = looked.progress
         if not self._writes() or looked.after is issuers:
-            await self._tell(secret, ours)
+            await self._tell(secret, ours, clock)
             return issuers
-        if not await self._swap(secret, looked.after, ours, self._gone(secret)):
+        if not await self._swap(secret, looked.after, ours, self._gone(secret, clock)):
             return issuers
         log.info(str(looked.progress.step.action), reason=looked.progress.step.reason)
         return looked.after
 
-    async def _tell(self, secret: Secret, ours: Report) -> None:
+    async def _tell(self, secret: Secret, ours: Report, clock: Clock) -> None:
         """Bring our own report up to date, and nothing else; should somebody be faster, the next look does it."""
-        changes: dict[str, bytes | None] = dict.fromkeys(self._gone(secret)) if self._writes() else {}
+        changes: dict[str, bytes | None] = dict.fromkeys(self._gone(secret, clock)) if self._writes() else {}
         if self._instance:
             changes[REPLICA + self._instance] = msgspec.json.encode(ours)
         data = secret.get("data") or {}
@@ -186,10 +186,10 @@ class IssuerSecret:
         found = [name for name in data if name.startswith(REPLICA)]
         return {name.removeprefix(REPLICA): read_report(_decoded(data, name) or b"") for name in found}
 
-    def _gone(self, secret: Secret) -> tuple[str, ...]:
+    def _gone(self, secret: Secret, clock: Clock) -> tuple[str, ...]:
         """The keys of reports whose replicas are known to be gone."""
         others = [name for name in self._reports(secret) if name != self._instance]
-        return tuple(REPLICA + name for name in others if self._attendance.is_gone(name))
+        return tuple(REPLICA + name for name in others if self._attendance.is_gone(name, clock.passed()))
 
     def _predecessors(self, secret: Secret | None) -> tuple[str, ...]:
         """The keys of reports of earlier processes in this pod: `<pod>_<something>`."""

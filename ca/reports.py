@@ -24,6 +24,10 @@ NAMED: Final = 20
 """Names of proxies that a report spells out."""
 
 
+ABSENCE: Final = 30.0
+"""Seconds for which a replica's pod must not have been there: what we know of pods may be a little old."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What a replica knows of its proxies, by node id.
@@ -80,6 +84,7 @@ class Attendance:
     def __init__(self, exists: Callable[[str], bool | None]) -> None:
         """`exists` says whether the replica of this name is there; None: that can't be known."""
         self._exists = exists
+        self._absent: dict[str, float] = {}
         self._last: dict[str, tuple[Report, float]] = {}
 
     def present(self, reports: Mapping[str, Report], patience: timedelta, passed: float) -> dict[str, Report]:
@@ -91,19 +96,23 @@ class Attendance:
             if name not in self._last or self._last[name][0] != each:
                 self._last[name] = each, passed
         self._last = {name: last for name, last in self._last.items() if name in reports}
-        return {name: each for name, each in reports.items() if self._counts(name, passed - patience.total_seconds())}
+        return {name: each for name, each in reports.items() if self._counts(name, passed, patience)}
 
     def begin(self) -> None:
         """No rotation is under way: replicas have nothing new to say, and none is silent."""
         self._last.clear()
 
-    def is_gone(self, name: str) -> bool:
-        """Whether the replica is known to be there no more."""
-        return self._exists(name) is False
+    def is_gone(self, name: str, passed: float) -> bool:
+        """Whether the replica is known to be there no more; one that is new may not be known yet."""
+        if self._exists(name) is not False:
+            self._absent.pop(name, None)
+            return False
+        return passed - self._absent.setdefault(name, passed) >= ABSENCE
 
-    def _counts(self, name: str, oldest: float) -> bool:
-        exists = self._exists(name)
-        return exists is True or (exists is None and self._last[name][1] >= oldest)
+    def _counts(self, name: str, passed: float, patience: timedelta) -> bool:
+        if self.is_gone(name, passed):
+            return False
+        return self._exists(name) is not None or self._last[name][1] >= passed - patience.total_seconds()
 
 
 def onlookers(issuers: Issuers, reports: Mapping[str, Report], seen: Seen) -> Onlookers:

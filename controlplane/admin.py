@@ -1,6 +1,7 @@
-"""The admin API: health, Problems, proxies, and what a proxy is sent. Read-only.
+"""The admin API: health, Problems, proxies, and what a proxy is sent. Read-only, but for controlplane.ca_api.
 
-Rule: it listens on loopback and on a Unix socket of the owner only, and it never shows key material.
+Rule: it listens on loopback and on a Unix socket of the owner only, unless told otherwise, and it never shows key
+material.
 """
 
 from __future__ import annotations

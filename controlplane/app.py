@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ca.authority import Authority
-from ca.issuer_folder import Lifetimes
 from ca.tokens import TokenAuthenticator
 from controlplane.plane import ControlPlane, assemble
 from controlplane.settings import ControlPlaneSettings
@@ -15,9 +14,7 @@ __all__ = ["ControlPlane", "control_plane"]
 
 def control_plane(settings: ControlPlaneSettings) -> ControlPlane:
     """Make all parts. Raises ca.storage's error when the CA folder can't be trusted."""
-    authority = Authority.open(
-        settings.ca_folder, settings.mesh.trust_domain, lifetimes=Lifetimes(leaf=settings.leaf_lifetime)
-    )
+    authority = Authority.open(settings.ca_folder, settings.mesh.trust_domain, lifetimes=settings.lifetimes)
     return assemble(
         settings,
         FolderSource(settings.paths, settings.overlay),

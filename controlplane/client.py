@@ -5,9 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+ASKING: Final = "weft-request"
+"""The header of requests that change something: browsers let no other site's page send it."""
 
 
 class Unreachable(Exception):  # noqa: N818 - it names the state of the control plane
@@ -26,7 +30,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class AdminClient:
-    """Reads the admin API at `where`: a URL such as `http://127.0.0.1:15014`, or the path of a Unix socket."""
+    """Asks the admin API at `where`: a URL such as `http://127.0.0.1:15014`, or the path of a Unix socket."""
 
     def __init__(self, where: str | Path) -> None:
         self.where = where
@@ -40,10 +44,22 @@ class AdminClient:
 
     def text(self, path: str) -> str:
         """The answer as text, whatever its status. Raises Unreachable."""
+        return self._exchange("GET", path, {})[1]
+
+    def ask(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, Any]:
+        """Status and JSON answer of a request that may change something. Raises Unreachable."""
+        status, text = self._exchange(method, path, headers)
+        try:
+            return status, json.loads(text)
+        except ValueError as error:
+            raise Unreachable(f"what answers at {self.where} is no control plane ({error})") from error
+
+    def _exchange(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
         connection = self._connection()
         try:
-            connection.request("GET", path)
-            return connection.getresponse().read().decode()
+            connection.request(method, path, headers=dict(headers))
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"no control plane answers at {self.where} ({error})") from error
         finally:

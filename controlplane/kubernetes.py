@@ -13,7 +13,7 @@ import structlog
 from ca.authority import Authority
 from ca.issuer_secret import NAME as ISSUERS
 from ca.issuer_secret import IssuerSecret
-from ca.settling import Issuers, Lifetimes
+from ca.settling import Issuers
 from ca.storage import StorageError
 from ca.token_review import ReviewSettings, TokenReviewer
 from controlplane.cluster import Cluster, Namespaces, ProblemNews, RejectionNews, version_of
@@ -50,8 +50,8 @@ async def control_plane(settings: KubernetesSettings, client: Client, clock: Clo
     """
     lease = LeaseSettings(namespace=settings.namespace, identity=settings.instance)
     leadership = Leadership(client, lease, clock)
-    authority = await _authority(settings, client, leadership, clock)
     source = KubernetesSource(client, clock)
+    authority = await _authority(settings, client, leadership, source, clock)
     reviewer = TokenReviewer(
         client,
         ReviewSettings(trust_domain=settings.mesh.trust_domain, audience=InjectorSettings().token_audience),
@@ -72,9 +72,14 @@ async def control_plane(settings: KubernetesSettings, client: Client, clock: Clo
     return plane
 
 
-async def _authority(settings: KubernetesSettings, client: Client, leadership: Leadership, clock: Clock) -> Authority:
-    lifetimes, domain = Lifetimes(leaf=settings.leaf_lifetime), settings.mesh.trust_domain
-    store = IssuerSecret(client, settings.namespace, domain, lifetimes, lambda: leadership.leading)
+async def _authority(
+    settings: KubernetesSettings, client: Client, leadership: Leadership, source: KubernetesSource, clock: Clock
+) -> Authority:
+    lifetimes, domain = settings.lifetimes, settings.mesh.trust_domain
+    store = IssuerSecret(
+        client, settings.namespace, domain, lifetimes, lambda: leadership.leading,
+        instance=settings.instance, exists=lambda other: _is_there(source, settings, other),
+    )  # fmt: skip
     issuers = await _issuers(store, clock)
     return Authority(store, issuers, domain, lifetimes, clock, random.random)
 
@@ -126,6 +131,15 @@ def _announcers(
         Announcer(client, settings.instance, problems.wanted, problems.concerns, known, clock),
         Announcer(client, settings.instance, refused.wanted, refused.concerns, known, clock),
     )
+
+
+def _is_there(source: KubernetesSource, settings: KubernetesSettings, instance: str) -> bool | None:
+    """Whether the pod of this replica is there. Not known while we are in no pod ourselves that the source knows.
+
+    A replica is named after its pod, with something added that makes each process another one.
+    """
+    pods = [Ref("Pod", settings.namespace, each.rpartition("_")[0]) for each in (settings.instance, instance)]
+    return source.get(pods[1]) is not None if source.get(pods[0]) is not None else None
 
 
 def _uid(source: KubernetesSource, pod: PodId) -> str | None:

@@ -20,6 +20,8 @@ from prometheus_client import CollectorRegistry
 from ca.authority import Authority
 from ca.reports import Seen
 from controlplane.admin import AdminServer, admin_api, admin_server, listen
+from controlplane.ca_api import ca_routes
+from controlplane.ca_metrics import AuthorityCollector
 from controlplane.metrics import ControlPlaneCollector
 from controlplane.pipeline import Pipeline
 from controlplane.settings import PlaneSettings
@@ -160,6 +162,9 @@ def assemble(
     )
     registry = CollectorRegistry()
     registry.register(ControlPlaneCollector(status, server))
+    registry.register(AuthorityCollector(authority))
+    api = admin_api(status, server.proxies, registry)
+    api.include_router(ca_routes(authority))
     builder, translator = Builder(settings.mesh), Translator(TranslateSettings())
     return ControlPlane(
         settings=settings,
@@ -169,7 +174,7 @@ def assemble(
         cache=cache,
         authority=authority,
         server=server,
-        admin=admin_server(admin_api(status, server.proxies, registry)),
+        admin=admin_server(api),
         status=status,
         registry=registry,
     )

@@ -7,6 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from ca.settling import Lifetimes
 from kube.settings import ClientSettings
 from mesh.settings import MeshSettings
 from proxy import ports
@@ -44,7 +45,7 @@ class PlaneSettings:
     server_names: tuple[str, ...] = SERVER_NAMES
     server_addresses: tuple[str, ...] = ("127.0.0.1",)
     drain: timedelta = timedelta(0)
-    leaf_lifetime: timedelta = timedelta(hours=24)
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "exec": "controlplane.cli.execute:execute",
     "check": "controlplane.cli.proxies:check",
     "proxies": "controlplane.cli.proxies:proxies",
+    "ca": "controlplane.cli.ca:ca",
     "validate": "controlplane.cli.manifests:validate",
     "translate": "controlplane.cli.manifests:translate",
     "inject": "controlplane.cli.manifests:inject",
@@ -42,7 +43,11 @@ def command_line(names: Iterable[str] = COMMANDS) -> typer.Typer:
     weft.callback()(lambda: None)
     for name in names:
         module, _, function = COMMANDS[name].partition(":")
-        weft.command(name=name, **OPTIONS.get(name, {}))(getattr(import_module(module), function))
+        found = getattr(import_module(module), function)
+        if isinstance(found, typer.Typer):
+            weft.add_typer(found, name=name)
+        else:
+            weft.command(name=name, **OPTIONS.get(name, {}))(found)
     return weft
 
 

@@ -15,10 +15,12 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
+from ca.settling import DEFAULT_LIFETIMES, Lifetimes
 from ca.storage import StorageError
 from controlplane import logs
 from controlplane.app import control_plane
 from controlplane.cli import options
+from controlplane.cli.durations import IntermediateLifetime, LeafLifetime, RootLifetime
 from controlplane.cli.output import fail
 from controlplane.settings import ControlPlaneSettings, KubernetesSettings, PlaneSettings, WebhookCertificate
 from kube.settings import ClientSettings, ConfigurationError
@@ -62,6 +64,9 @@ def run(
     drain_seconds: Annotated[
         float, typer.Option(help="With --kubernetes: how long streams are still served when it is told to end.")
     ] = DRAIN.total_seconds(),
+    leaf_lifetime: LeafLifetime = DEFAULT_LIFETIMES.leaf,
+    intermediate_lifetime: IntermediateLifetime = DEFAULT_LIFETIMES.intermediate,
+    root_lifetime: RootLifetime = DEFAULT_LIFETIMES.root,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Run the control plane alone: objects from PATHS or an API server, kept up to date as they change."""
@@ -72,6 +77,7 @@ def run(
         xds_port=xds_port, xds_transport=xds_transport,
         admin_address=admin_address, admin_port=admin_port, admin_socket=admin_socket,
         mesh=MeshSettings(trust_domain=trust_domain, access=access, mtls=mtls, egress=egress),
+        lifetimes=Lifetimes(root=root_lifetime, intermediate=intermediate_lifetime, leaf=leaf_lifetime),
     )  # fmt: skip
     if kubernetes:
         serving = _serve_cluster(

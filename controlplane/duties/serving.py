@@ -1,7 +1,7 @@
 """The certificate that the webhook serves with: made by our CA, kept in a Secret, replaced in time.
 
-Rule: decided by a pure function that says why; the API server's trust (`controlplane.duties.callers`) is the root,
-which outlives every certificate, so replacing one never breaks a call.
+Rule: decided by a pure function that says why; the API server's trust (`controlplane.duties.callers`) is the bundle,
+in which a root stays for as long as what was signed under it, so replacing a certificate never breaks a call.
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ ROOT: Final = "ca.crt"
 log = structlog.get_logger(__name__)
 
 
-def why_new(data: dict[str, bytes], root_pem: bytes, dns_names: Sequence[str], now: datetime) -> str:
-    """Why the webhook needs another certificate than this Secret holds; empty when it needs none."""
+def why_new(data: dict[str, bytes], bundle_pem: bytes, root_pem: bytes, dns_names: Sequence[str], now: datetime) -> str:
+    """Why the webhook needs another certificate than this Secret holds; empty when it needs none.
+
+    It is made anew as soon as another root signs: the bundle keeps the older one long enough for the new files to
+    reach the webhook.
+    """
     if not data:
         return "there is none yet"
     try:
@@ -45,7 +49,7 @@ def why_new(data: dict[str, bytes], root_pem: bytes, dns_names: Sequence[str], n
         return "what is there is no certificate with its key"
     faults = {
         "the key is another certificate's": key.public_key() != chain[0].public_key(),
-        "it was not made under the root of the mesh": data.get(ROOT) != root_pem or not _leads_to(chain, root_pem),
+        "it was not made under the root of the mesh": data.get(ROOT) != bundle_pem or not _leads_to(chain, root_pem),
         "it is for other names": set(names.get_values_for_type(x509.DNSName)) != set(dns_names),
         "it is not valid now, or two thirds of its life are over": not _young(chain, now),
     }
@@ -53,13 +57,15 @@ def why_new(data: dict[str, bytes], root_pem: bytes, dns_names: Sequence[str], n
 
 
 def _young(chain: Sequence[x509.Certificate], now: datetime) -> bool:
-    start, end = chain[0].not_valid_before_utc, min(each.not_valid_after_utc for each in chain)
+    start, end = chain[0].not_valid_before_utc, min(each.not_valid_after_utc for each in chain[:2])
     return start <= now < start + (end - start) * RENEW_AFTER
 
 
 def _leads_to(chain: Sequence[x509.Certificate], root_pem: bytes) -> bool:
+    """Whether leaf and intermediate do; behind them may be what leads to older roots."""
+    own = chain[:2]
     try:
-        for certificate, issuer in zip(chain, [*chain[1:], x509.load_pem_x509_certificate(root_pem)], strict=True):
+        for certificate, issuer in zip(own, [*own[1:], x509.load_pem_x509_certificate(root_pem)], strict=True):
             certificate.verify_directly_issued_by(issuer)
     except (InvalidSignature, ValueError, TypeError):
         return False
@@ -89,21 +95,25 @@ class ServingCertificate:
     @property
     def duty(self) -> Duty:
         """As a duty of the lease holder."""
-        return Duty(name="webhook certificate", carry_out=self.carry_out, concerns=self._authority.bundle_pem)
+        return Duty(name="webhook certificate", carry_out=self.carry_out, concerns=self._roots)
 
     async def carry_out(self) -> None:
         """Put a new certificate there if one is needed. Raises ApiError, ApiUnavailable, and ca.issuance.Expired."""
         secret = await self._read()
         data = _decoded(secret.get("data") or {}) if secret else {}
-        root = self._authority.bundle_pem()
-        reason = why_new(data, root, self._dns_names, self._clock.now())
+        bundle, root = self._roots()
+        reason = why_new(data, bundle, root, self._dns_names, self._clock.now())
         if reason:
             leaf = self._authority.served_elsewhere(self._dns_names, LIFETIME)
-            await self._write(secret, {CERTIFICATE: leaf.chain_pem, KEY: leaf.key_pem, ROOT: root})
+            await self._write(secret, {CERTIFICATE: leaf.chain_pem, KEY: leaf.key_pem, ROOT: bundle})
             self.ends = leaf.validity.not_after
             log.info("made a certificate for the webhook", reason=reason, valid_until=self.ends.isoformat())
         else:
             self.ends = x509.load_pem_x509_certificate(data[CERTIFICATE]).not_valid_after_utc
+
+    def _roots(self) -> tuple[bytes, bytes]:
+        """The bundle, and the root that signs."""
+        return self._authority.bundle_pem(), self._authority.issuers.root.certificate_pem
 
     async def _read(self) -> dict[str, Any] | None:
         try:

@@ -1,0 +1,99 @@
+"""The certificate authority in the admin API: how it stands, and the three things a person may ask of it.
+
+Rule: who asks for something must be on this machine (loopback or the Unix socket), whatever address the API listens on;
+a web page that runs on this machine is not enough. No key is ever shown.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Any, Final
+
+from cryptography import x509
+from fastapi import APIRouter, HTTPException, Request
+
+from ca.advancing import rotating
+from ca.authority import Authority
+from ca.rotation import Action, Wish, root_due
+from ca.settling import Issuers, fingerprint
+from ca.storage import StorageError
+from controlplane.client import ASKING
+from kube.clock import SYSTEM_CLOCK, Clock
+
+SHOWN: Final = 100
+"""Names in a list, at most."""
+
+
+def ca_routes(authority: Authority, clock: Clock = SYSTEM_CLOCK) -> APIRouter:
+    """GET /ca, POST /ca/rotate and POST /ca/rollback."""
+    routes = APIRouter()
+
+    @routes.get("/ca")
+    async def status() -> dict[str, Any]:
+        return ca_view(authority, clock.now())
+
+    @routes.post("/ca/rotate")
+    async def rotate(request: Request, root: bool = False) -> dict[str, Any]:
+        await _ask(request, authority, Wish.ROOT if root else Wish.INTERMEDIATE)
+        return ca_view(authority, clock.now())
+
+    @routes.post("/ca/rollback")
+    async def rollback(request: Request) -> dict[str, Any]:
+        await _ask(request, authority, Wish.BACK)
+        return ca_view(authority, clock.now())
+
+    return routes
+
+
+def ca_view(authority: Authority, now: datetime) -> dict[str, Any]:
+    """Issuers with the seconds they have left, the rotation under way, and who is waited for. JSON values."""
+    issuers, progress = authority.issuers, authority.progress
+    waiting = progress.onlookers if progress is not None and rotating(issuers) else None
+    return {
+        "root": {**_certificate(issuers.root.certificate, now), "due": root_due(issuers.root.validity).isoformat()},
+        "intermediate": _certificate(issuers.intermediate.certificate, now),
+        "leaf_seconds": authority.lifetimes.leaf.total_seconds(),
+        "bundle": [_certificate(each, now) for each in issuers.roots],
+        "older_roots_served": len(issuers.rotation.crossed),
+        "rotation": {
+            "phase": phase(issuers),
+            "reason": issuers.rotation.reason,
+            "since": issuers.rotation.since.isoformat() if issuers.rotation.since is not None else None,
+            "asked": str(issuers.rotation.wish),
+            "step": str(progress.step.action if progress is not None else Action.KEEP),
+            "why": progress.step.reason if progress is not None else "",
+            "replicas_behind": list(waiting.behind[:SHOWN]) if waiting is not None else [],
+            "not_acknowledged": list(waiting.lacking[:SHOWN]) if waiting is not None else [],
+            "away": list(waiting.away[:SHOWN]) if waiting is not None else [],
+        },
+        "trouble": authority.trouble,
+    }
+
+
+def phase(issuers: Issuers) -> str:
+    """How far a rotation of the root has come: `none`, `distribute` or `drain`."""
+    if issuers.rotation.next_root is not None:
+        return "distribute"
+    return "drain" if issuers.rotation.previous_root is not None else "none"
+
+
+def _certificate(certificate: x509.Certificate, now: datetime) -> dict[str, Any]:
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "sha256": fingerprint(certificate),
+        "not_after": certificate.not_valid_after_utc.isoformat(),
+        "seconds_left": int((certificate.not_valid_after_utc - now).total_seconds()),
+    }
+
+
+async def _ask(request: Request, authority: Authority, wish: Wish) -> None:
+    client = request.client
+    if client is not None and client.host and not ip_address(client.host).is_loopback:
+        raise HTTPException(403, "this is only done for somebody on the control plane's own machine or in its pod")
+    if ASKING not in request.headers:
+        raise HTTPException(403, f"a request that changes something carries the header {ASKING}")
+    try:
+        await authority.ask(wish)
+    except StorageError as error:
+        raise HTTPException(409, str(error)) from None

@@ -1,0 +1,48 @@
+"""Metrics of the certificate authority, read when somebody scrapes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from ca.authority import Authority
+from ca.rotation import NOBODY
+from controlplane.ca_api import phase
+from kube.clock import SYSTEM_CLOCK, Clock
+
+PHASES = ("none", "distribute", "drain")
+
+
+class AuthorityCollector(Collector):
+    """Collects from the authority; seconds to expiry are negative once it is over."""
+
+    def __init__(self, authority: Authority, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._authority = authority
+        self._clock = clock
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """All series; every name begins with `weft_ca_`."""
+        now, issuers = self._clock.now(), self._authority.issuers
+        left = GaugeMetricFamily(
+            "weft_ca_seconds_to_expiry", "Seconds until an issuer ends, by issuer.", labels=["issuer"]
+        )
+        for name, issuer in (("root", issuers.root), ("intermediate", issuers.intermediate)):
+            left.add_metric([name], (issuer.validity.not_after - now).total_seconds())
+        yield left
+        rotation = GaugeMetricFamily(
+            "weft_ca_rotation_phase", "1 for the phase that a rotation of the root is in.", labels=["phase"]
+        )
+        for name in PHASES:
+            rotation.add_metric([name], float(phase(issuers) == name))
+        yield rotation
+        progress = self._authority.progress
+        seen = progress.onlookers if progress is not None else NOBODY
+        waiting = GaugeMetricFamily(
+            "weft_ca_rotation_waiting", "For how many the next step of a rotation waits, by what they are.",
+            labels=["kind"],
+        )  # fmt: skip
+        for kind, names in (("replica", seen.behind), ("connected_proxy", seen.lacking), ("away_proxy", seen.away)):
+            waiting.add_metric([kind], len(names))
+        yield waiting

@@ -1,0 +1,97 @@
+"""`weft ca`: how the certificate authority stands, and the rotation of its issuers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from controlplane.cli import options
+from controlplane.cli.output import fail, show_json, show_table
+from controlplane.cli.proxies import Admin, admin_client
+from controlplane.client import ASKING, AdminClient, Unreachable
+
+ca = typer.Typer(help="How the certificate authority stands, and the rotation of its issuers.", no_args_is_help=True)
+
+PHASES = {
+    "none": "No rotation of the root is under way.",
+    "distribute": "A rotation of the root: the bundle with both roots is being distributed.",
+    "drain": "A rotation of the root: the new root signs, and leaves under the other one run out.",
+}
+
+
+@ca.command()
+def status(
+    as_json: options.AsJson = False, name: options.ClusterName = options.DEFAULT_CLUSTER, admin: Admin = None
+) -> None:
+    """Show issuers, the steps of a rotation and who has not acknowledged. Exit 1 if certificates can't be kept."""
+    found = _answer(admin_client(admin, name), "GET", "/ca")
+    if as_json:
+        show_json(found)
+    else:
+        _show(found)
+    if found["trouble"]:
+        raise typer.Exit(1)
+
+
+@ca.command()
+def rotate(
+    root: Annotated[bool, typer.Option("--root", help="The root, and with it the intermediate.")] = False,
+    as_json: options.AsJson = False,
+    name: options.ClusterName = options.DEFAULT_CLUSTER,
+    admin: Admin = None,
+) -> None:
+    """Replace the intermediate, or with --root the root. It is begun at once; `weft ca status` tells how it goes."""
+    found = _answer(admin_client(admin, name), "POST", "/ca/rotate" + ("?root=true" if root else ""))
+    what = "The root is" if root else "The intermediate is"
+    _told(found, f"{what} going to be replaced; `weft ca status` tells how it goes.", as_json)
+
+
+@ca.command()
+def rollback(
+    as_json: options.AsJson = False, name: options.ClusterName = options.DEFAULT_CLUSTER, admin: Admin = None
+) -> None:
+    """Take back a rotation of the root that is under way."""
+    found = _answer(admin_client(admin, name), "POST", "/ca/rollback")
+    _told(found, "The rotation is going to be taken back; `weft ca status` tells how it goes.", as_json)
+
+
+def _answer(client: AdminClient, method: str, path: str) -> dict[str, Any]:
+    try:
+        code, found = client.ask(method, path, {ASKING: "weft ca"})
+    except Unreachable as error:
+        fail(str(error), 1)
+    if code != 200:
+        fail(str(found.get("detail", found)) if isinstance(found, dict) else f"the control plane answers {code}", 1)
+    answer: dict[str, Any] = found
+    return answer
+
+
+def _told(found: dict[str, Any], sentence: str, as_json: bool) -> None:
+    if as_json:
+        show_json(found)
+    else:
+        print(sentence)
+
+
+def _show(found: dict[str, Any]) -> None:
+    rows = [_row(what, found[what]) for what in ("root", "intermediate")]
+    rows += [_row("also trusted", each) for each in found["bundle"] if each["sha256"] != found["root"]["sha256"]]
+    show_table(["ISSUER", "NAME", "ENDS", "LEFT"], rows)
+    rotation = found["rotation"]
+    print(PHASES[rotation["phase"]])
+    if rotation["phase"] != "none":
+        print(f"  begun because {rotation['reason']}")
+        print(f"  {rotation['step']}: {rotation['why']}")
+    for what in ("replicas_behind", "not_acknowledged", "away"):
+        for each in rotation[what]:
+            print(f"  {what.replace('_', ' ')}: {each}")
+    if found["trouble"]:
+        print(f"Certificates can't be kept: {found['trouble']}")
+
+
+def _row(what: str, certificate: dict[str, Any]) -> list[str]:
+    left = timedelta(seconds=certificate["seconds_left"])
+    days = f"{left.days}d" if left.days else str(left)
+    return [what, certificate["subject"].rpartition(" ")[2], certificate["not_after"], days]
