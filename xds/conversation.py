@@ -28,8 +28,9 @@ log = structlog.get_logger(__name__)
 
 EARLY_REQUESTS: Final = 64
 """Requests a client may send before it is let in; Envoy sends two or three."""
-SLICE: Final = 0.004
-"""Seconds of pushing after which requests get their turn."""
+SLICE: Final = 0.03
+"""Seconds of pushing after which requests get their turn. Most of these are ACKs: read in between, they would hold up
+those who wait for their push; read late, they hold up nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,8 +182,12 @@ class Conversation:
         if not self._call.writable:
             self._held_back = True
             return
-        for response in session.pull():
+        responses = session.pull()
+        for response in responses:
             self._call.send(response.data)
+        if responses:
+            # Now, not when all others have been asked as well: the first are to have it as early as can be.
+            self._call.flush()
         if self._place is not None and self._place.held and session.brought_up():
             self._place.free()
 

@@ -19,6 +19,7 @@ from xds._pb.envoy.config.accesslog.v3.accesslog_pb2 import (
     AccessLogFilter,
     AndFilter,
     ExtensionFilter,
+    LogTypeFilter,
     ResponseFlagFilter,
 )
 from xds._pb.envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
@@ -113,6 +114,7 @@ from xds._pb.envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from xds._pb.envoy.type.matcher.v3.string_pb2 import StringMatcher
 from xds._pb.xds.core.v3.extension_pb2 import TypedExtensionConfig as XdsExtension
 from xds._pb.xds.type.matcher.v3.matcher_pb2 import Matcher
+from xds._pb.xds.type.v3.typed_struct_pb2 import TypedStruct
 
 __all__ = [
     "RBAC",
@@ -164,6 +166,7 @@ __all__ = [
     "ListenerFilter",
     "LocalReplyConfig",
     "LocalityLbEndpoints",
+    "LogTypeFilter",
     "Matcher",
     "Message",
     "Metadata",
@@ -205,6 +208,7 @@ __all__ = [
     "TransportProtocolInput",
     "TransportSocket",
     "TypedExtensionConfig",
+    "TypedStruct",
     "UInt32Value",
     "UpstreamConnectMode",
     "UpstreamConnectionOptions",

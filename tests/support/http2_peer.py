@@ -47,7 +47,7 @@ class Server:
         self.heard: list[Heard] = []
         self.touched = 0
         self.connection = Connection(
-            self._open, "10.0.0.1:5000", receive_limit, self._touch, framings or Framings()
+            self._open, "10.0.0.1:5000", receive_limit, self._touch, self._touch, framings or Framings()
         )  # fmt: skip
 
     def _open(self, path: str, call: Call) -> Receiver | None:

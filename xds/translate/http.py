@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from xds import pb
-from xds.translate import logs
+from xds.translate import logs, telemetry
 from xds.translate.sources import ads
 
 RBAC_FILTER: Final = "envoy.filters.http.rbac"
@@ -29,6 +29,7 @@ def towards_destination(name: str) -> pb.Filter:
     manager = _manager(name)
     manager.rds.CopyFrom(_rds(name))
     manager.http_filters.append(_router())
+    manager.access_log.append(telemetry.requests_from(name.removeprefix("outbound/")))
     manager.access_log.append(logs.requests_without_cluster(NOT_PERMITTED, name))
     gone = pb.ResponseMapper(
         filter=pb.AccessLogFilter(response_flag_filter=pb.ResponseFlagFilter(flags=[logs.NO_CLUSTER])),
@@ -46,6 +47,7 @@ def towards_app(name: str) -> pb.Filter:
     nothing_allowed = pb.HttpRBAC(rules=pb.RBAC(action=pb.RBAC.ALLOW))
     manager.http_filters.append(pb.HttpFilter(name=RBAC_FILTER, typed_config=pb.packed(nothing_allowed)))
     manager.http_filters.append(_router())
+    manager.access_log.append(telemetry.requests_to(name.removeprefix("inbound/")))
     manager.access_log.append(logs.requests_denied_by_rules(name))
     # Rules look at the path the app will see, so what is ambiguous about it is settled before both.
     manager.normalize_path.value = True
@@ -67,6 +69,8 @@ def refusing() -> pb.Filter:
     everything = pb.VirtualHost(name="refused", domains=["*"], routes=[refusal])
     manager.route_config.CopyFrom(pb.RouteConfiguration(name="refused", virtual_hosts=[everything]))
     manager.http_filters.append(_router())
+    # Only the addresses of meshed services lead here, so there are no more of them than of those.
+    manager.access_log.append(telemetry.requests_from("%DOWNSTREAM_LOCAL_ADDRESS%"))
     manager.access_log.append(logs.every_request(NOT_PERMITTED))
     manager.common_http_protocol_options.max_requests_per_connection.value = 1
     manager.common_http_protocol_options.idle_timeout.CopyFrom(pb.seconds(REFUSED_IDLE_TIMEOUT))

@@ -69,7 +69,7 @@ def _plaintext_chains(port: InboundPort) -> Iterator[pb.FilterChain]:
         yield chain(_name("plaintext-http", port), http.towards_app(name))
     if not port.protocol.is_http:
         refused = tcp.refusing(f"refused/{name}", NO_IDENTITY)
-        allowed = tcp.towards(naming.INBOUND_CLUSTER, name) if port.open else refused
+        allowed = tcp.in_plaintext(name) if port.open else refused
         yield chain(_name("plaintext-tcp", port), allowed)
 
 

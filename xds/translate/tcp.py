@@ -11,7 +11,7 @@ from typing import Final
 from mesh.model import Share
 from xds import pb
 from xds.resource import TYPE_PREFIX, Resource, encode
-from xds.translate import logs, naming
+from xds.translate import logs, naming, telemetry
 from xds.translate.naming import Flavour
 from xds.translate.sources import ads
 from xds.translate.weights import weighted
@@ -30,6 +30,7 @@ def discovered(name: str) -> pb.Filter:
 def split(name: str, shares: Sequence[Share]) -> Resource:
     """The filter that `discovered` waits for: each connection goes to one Backend by weight (rules T3, T7)."""
     proxy = _proxy(name)
+    telemetry.connections_from(proxy, name.removeprefix("outbound/"))
     clusters = proxy.weighted_clusters.clusters
     for backend, weight in weighted(shares):
         clusters.add(name=naming.backend_cluster(backend, Flavour.TCP), weight=weight)
@@ -39,19 +40,24 @@ def split(name: str, shares: Sequence[Share]) -> Resource:
 
 
 def towards(cluster: str, stat_prefix: str) -> pb.Filter:
-    """To one cluster."""
+    """To one cluster, on the caller's side."""
     proxy = _proxy(stat_prefix)
+    telemetry.connections_from(proxy, stat_prefix)
     proxy.cluster = cluster
     return _filter(proxy)
 
 
 def towards_app(stat_prefix: str) -> pb.Filter:
     """To the app, once the handshake has shown that the caller may: before, the app learns nothing of it."""
-    proxy = _proxy(stat_prefix)
-    proxy.cluster = naming.INBOUND_CLUSTER
+    proxy = _inbound(stat_prefix)
     proxy.upstream_connect_mode = pb.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
     proxy.max_early_data_bytes.value = 0
     return _filter(proxy)
+
+
+def in_plaintext(stat_prefix: str) -> pb.Filter:
+    """To the app, for callers that no handshake knows."""
+    return _filter(_inbound(stat_prefix))
 
 
 def refusing(stat_prefix: str, reason: str) -> pb.Filter:
@@ -60,6 +66,13 @@ def refusing(stat_prefix: str, reason: str) -> pb.Filter:
     proxy.cluster = naming.REFUSED_CLUSTER
     proxy.access_log.append(logs.every_connection(reason))
     return _filter(proxy)
+
+
+def _inbound(stat_prefix: str) -> pb.TcpProxy:
+    proxy = _proxy(stat_prefix)
+    proxy.cluster = naming.INBOUND_CLUSTER
+    telemetry.connections_to(proxy, stat_prefix.removeprefix("inbound/"))
+    return proxy
 
 
 def _proxy(stat_prefix: str) -> pb.TcpProxy:

@@ -83,6 +83,9 @@ class Call(Protocol):
     def send(self, message: bytes) -> None:
         """Send a message after those before it. The bytes are kept, not copied."""
 
+    def flush(self) -> None:
+        """Write at once what was sent so far; otherwise that happens at the end of the event loop's turn."""
+
     def end(self, code: str, text: str) -> None:
         """End the stream with a gRPC status name and a sentence. What has not begun to leave is dropped."""
 

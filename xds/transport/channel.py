@@ -54,7 +54,9 @@ class Channel:
         self._fileno = sock.fileno()
         self._settings = settings
         self._closed = closed
-        self._connection = Connection(opener, peer, settings.receive_limit, partial(schedule, self), framings)
+        self._connection = Connection(
+            opener, peer, settings.receive_limit, partial(schedule, self), self.flush, framings
+        )
         self._unsent: memoryview | None = None
         self._writing = False
         self._open = True

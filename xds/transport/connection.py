@@ -44,11 +44,21 @@ _CLOSED_KEPT: Final = 128
 
 
 class Connection:
-    """One client. `touched` is called when there is something to send; `framings` are shared by all connections."""
+    """One client. `touched` is called when there is something to send, `flush` when that is to leave at once.
+
+    `framings` are shared by all connections.
+    """
 
     def __init__(
-        self, opener: Opener, peer: str, receive_limit: int, touched: Callable[[], None], framings: Framings
+        self,
+        opener: Opener,
+        peer: str,
+        receive_limit: int,
+        touched: Callable[[], None],
+        flush: Callable[[], None],
+        framings: Framings,
     ) -> None:
+        self.flush = flush
         self.framings = framings
         self.peer = peer
         self.receive_limit = receive_limit

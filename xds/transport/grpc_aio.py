@@ -92,6 +92,9 @@ class GrpcCall:
         self._queue.append(message)
         self._due.set()
 
+    def flush(self) -> None:
+        """Nothing: grpc writes when it likes."""
+
     def end(self, code: str, text: str) -> None:
         """End with this status; what has not begun to leave is dropped."""
         if self._ending is None:

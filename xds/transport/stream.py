@@ -99,6 +99,10 @@ class Stream:
             self._queue.append(message)
             self._connection.activate(self)
 
+    def flush(self) -> None:
+        """Write at once what was sent so far."""
+        self._connection.flush()
+
     def end(self, code: str, text: str) -> None:
         """Send the status after what has begun to leave, and drop the rest."""
         if self._ending is not None:
