@@ -28,6 +28,9 @@ Inject = Callable[[RawDocument, NamespaceView], Injection]
 MOST_REPLICAS = 250
 """Pods of one workload; more are not made on one machine."""
 
+_LETTERS = str.maketrans("013ae", "ghjkm")
+"""Hexadecimal digits as the letters that Kubernetes names pods with, by which a workload is told (`kube.workload`)."""
+
 RULE = "local"
 """The rule that Problems of the local cluster carry."""
 

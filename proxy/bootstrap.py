@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy import ports, probes
-from proxy.probes import TYPE, Document, Probe
+from kube.workload import UNKNOWN, WorkloadName
+from proxy import exposition, ports, probes
+from proxy.exposition import AppMetrics
+from proxy.probes import TYPE, AskHttp, Document, Probe
 from smi.regex import PROGRAM_LIMIT, PROGRAM_LIMIT_KEY
 
 POD_IP: Final = "$(POD_IP)"
@@ -37,7 +39,8 @@ class BootstrapSettings:
     the pod is; Envoy reads the token again for every stream. `pod_address` is listened on and where probes are asked.
     `mark` is put on the sockets of the proxy's connections (not on those to the control plane, which gRPC's own library
     makes). `heap_bytes`, where known, is when Envoy gives memory back and at last refuses requests. `drain_seconds` is
-    how long a replaced listener's connections may go on.
+    how long a replaced listener's connections may go on. `workload` is what made the pod, `app_metrics` where its app
+    tells metrics; both are for the metrics port only.
     """
 
     control_plane_host: str = XDS_HOST
@@ -51,6 +54,8 @@ class BootstrapSettings:
     log_level: str = "warning"
     drain_seconds: int = 45
     probes: tuple[Probe, ...] = ()
+    workload: WorkloadName = UNKNOWN
+    app_metrics: AppMetrics | None = None
 
 
 def bootstrap(settings: BootstrapSettings) -> Document:
@@ -62,8 +67,13 @@ def bootstrap(settings: BootstrapSettings) -> Document:
         "dynamic_resources": {"ads_config": _ads(settings), "cds_config": _from_ads(), "lds_config": _from_ads()},
         "static_resources": {
             "listeners": [_health(settings), _metrics(settings)],
-            "clusters": [_admin_cluster(), *probes.clusters(settings.probes, settings.pod_address, options)],
+            "clusters": [
+                _admin_cluster(),
+                *probes.clusters(settings.probes, settings.pod_address, options),
+                *_app_metrics_cluster(settings, options),
+            ],
         },
+        **exposition.statistics(),
     }
     if options:
         document["cluster_manager"] = {"upstream_bind_config": {"socket_options": options}}
@@ -190,8 +200,16 @@ def _health(settings: BootstrapSettings) -> Document:
 
 
 def _metrics(settings: BootstrapSettings) -> Document:
-    path = "/stats/prometheus"
-    return _listener("metrics", settings.pod_address, ports.METRICS, [_to_admin(path, path)], [])
+    told = exposition.route(ADMIN_CLUSTER, settings.workload, settings.app_metrics)
+    listener = _listener("metrics", settings.pod_address, ports.METRICS, [told], [exposition.http_filter()])
+    return listener | {"per_connection_buffer_limit_bytes": exposition.LARGEST}
+
+
+def _app_metrics_cluster(settings: BootstrapSettings, options: list[Document]) -> list[Document]:
+    if settings.app_metrics is None:
+        return []
+    ask = AskHttp(port=settings.app_metrics.port, path=settings.app_metrics.path)
+    return [probes.cluster(exposition.APP_CLUSTER, ask, settings.pod_address, options)]
 
 
 def _to_admin(path: str, admin_path: str) -> Document:

@@ -61,7 +61,7 @@ def routes(probes: Iterable[Probe]) -> list[Document]:
 def clusters(probes: Iterable[Probe], address: str, socket_options: Iterable[Document] = ()) -> list[Document]:
     """A cluster for each way to ask and port. `address` is the pod's."""
     asked = {_cluster_name(probe.ask): probe.ask for probe in probes}
-    return [_cluster(name, ask, address, list(socket_options)) for name, ask in sorted(asked.items())]
+    return [cluster(name, ask, address, list(socket_options)) for name, ask in sorted(asked.items())]
 
 
 def http_filters(probes: Iterable[Probe]) -> list[Document]:
@@ -131,7 +131,8 @@ def _cluster_name(ask: AskHttp | AskTcp | AskGrpc) -> str:
             return f"probe-grpc-{port}"
 
 
-def _cluster(name: str, ask: AskHttp | AskTcp | AskGrpc, address: str, socket_options: list[Document]) -> Document:
+def cluster(name: str, ask: AskHttp | AskTcp | AskGrpc, address: str, socket_options: list[Document]) -> Document:
+    """The app at a port of the pod's address, past the redirect rules."""
     endpoint = {"address": {"socket_address": {"address": address, "port_value": ask.port}}}
     source: Document = {
         "source_address": {"address": DIRECT_SOURCE, "port_value": 0},

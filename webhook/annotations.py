@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, TypeVar
 
 from kube.problem import Problem, Ref
+from proxy.exposition import AppMetrics
 from proxy.redirect import PortRange
 
 EXCLUDE_INBOUND_PORTS: Final = "weft.dev/exclude-inbound-ports"
@@ -32,6 +33,12 @@ LOG_LEVEL: Final = "weft.dev/proxy-log-level"
 
 CONCURRENCY: Final = "weft.dev/proxy-concurrency"
 """Envoy's worker threads, 1 to 128."""
+
+SCRAPE: Final = "prometheus.io/scrape"
+SCRAPE_PORT: Final = "prometheus.io/port"
+SCRAPE_PATH: Final = "prometheus.io/path"
+SCRAPE_SCHEME: Final = "prometheus.io/scheme"
+"""Where Prometheus finds a pod's metrics, by a convention of its users. The injector makes them the sidecar's."""
 
 CPU_REQUEST: Final = "weft.dev/proxy-cpu-request"
 CPU_LIMIT: Final = "weft.dev/proxy-cpu-limit"
@@ -77,6 +84,7 @@ class PodWishes:
     concurrency: int | None = None
     requests: tuple[tuple[str, str], ...] = ()
     limits: tuple[tuple[str, str], ...] = ()
+    app_metrics: AppMetrics | None = None
 
 
 def pod_wishes(annotations: Mapping[str, str], pod: Ref) -> tuple[PodWishes, tuple[Problem, ...]]:
@@ -91,6 +99,7 @@ def pod_wishes(annotations: Mapping[str, str], pod: Ref) -> tuple[PodWishes, tup
         concurrency=reader.read(CONCURRENCY, _concurrency),
         requests=reader.quantities({"cpu": (CPU_REQUEST, _cpu), "memory": (MEMORY_REQUEST, _memory)}),
         limits=reader.quantities({"cpu": (CPU_LIMIT, _cpu), "memory": (MEMORY_LIMIT, _memory)}),
+        app_metrics=_app_metrics(annotations),
     )
     return wishes, tuple(reader.problems)
 
@@ -127,6 +136,15 @@ class _Reader:
     def quantities(self, wanted: Mapping[str, tuple[str, Callable[[str], str]]]) -> tuple[tuple[str, str], ...]:
         found = ((resource, self.read(name, parse)) for resource, (name, parse) in wanted.items())
         return tuple((resource, text) for resource, text in found if text is not None)
+
+
+def _app_metrics(annotations: Mapping[str, str]) -> AppMetrics | None:
+    """Where the app tells its metrics. It is others' convention, so what makes no sense is left as it is, unasked."""
+    port, path = annotations.get(SCRAPE_PORT, ""), annotations.get(SCRAPE_PATH) or "/metrics"
+    wanted = annotations.get(SCRAPE) == "true" and annotations.get(SCRAPE_SCHEME, "http") == "http"
+    if not wanted or not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
+        return None
+    return AppMetrics(int(port), path) if path.startswith("/") else None
 
 
 def _items(text: str) -> list[str]:

@@ -15,11 +15,12 @@ import msgspec
 from kube.enrolment import INJECTED
 from kube.objects import RawDocument
 from kube.problem import Problem, Ref
-from proxy import ports
+from kube.workload import workload_of
+from proxy import exposition, ports
 from proxy.bootstrap import IDENTITY_FOLDER
 from webhook import probes, sidecar
 from webhook.again import with_newcomers
-from webhook.annotations import NOT_INJECTED, PROXY_VERSION, PodWishes, pod_wishes
+from webhook.annotations import NOT_INJECTED, PROXY_VERSION, SCRAPE, SCRAPE_PATH, SCRAPE_PORT, PodWishes, pod_wishes
 from webhook.decision import NamespaceView, left_alone
 from webhook.settings import InjectorSettings
 from webhook.shape import PodShape, copied, read_shape
@@ -109,6 +110,8 @@ def _with_sidecar(pod: RawDocument, shape: PodShape, wishes: PodWishes, settings
         ca_file=f"{IDENTITY_FOLDER}/ca/bundle.pem",
         token_file=f"{IDENTITY_FOLDER}/token",
         probes=tuple(item.probe for item in turned),
+        workload=workload_of(shape.metadata.name, shape.metadata.generate_name),
+        app_metrics=wishes.app_metrics,
     )
     proxy = sidecar.proxy_container(settings, wishes, bootstrap, shape)
     redirect = [sidecar.redirect_container(settings, redirection, wishes, shape)] if settings.redirect_by_init else []
@@ -122,13 +125,15 @@ def _with_sidecar(pod: RawDocument, shape: PodShape, wishes: PodWishes, settings
             spec["initContainers"] = [*own_init, *redirect]
         spec["containers"] = [proxy, *spec["containers"]]
     spec["volumes"] = [*(spec.get("volumes") or ()), sidecar.identity_volume(settings)]
-    _annotate(made, shape, settings)
+    _annotate(made, shape, wishes, settings)
     return made
 
 
-def _annotate(pod: RawDocument, shape: PodShape, settings: InjectorSettings) -> None:
+def _annotate(pod: RawDocument, shape: PodShape, wishes: PodWishes, settings: InjectorSettings) -> None:
     metadata = pod["metadata"] = pod.get("metadata") or {}
     marks = {INJECTED: "true", PROXY_VERSION: settings.version}
+    if wishes.app_metrics is not None or SCRAPE not in shape.metadata.annotations:
+        marks |= {SCRAPE: "true", SCRAPE_PORT: str(ports.METRICS), SCRAPE_PATH: exposition.PATH}
     # Else `kubectl logs` and `kubectl exec` would mean the first container.
     first = (
         {} if settings.native_sidecar else {"kubectl.kubernetes.io/default-container": shape.spec.containers[0].name}

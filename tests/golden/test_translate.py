@@ -6,7 +6,7 @@ An input says in its first lines which of the results its case is about, and onl
     # shown: NAMESPACE/POD TYPE NAME [PATH]        a resource, or the part of it at a path
 
 A path is keys and indices with `/` between them, or `*KEY` for the outermost place where this key is. How routes retry
-is recorded in `h01_any_host_header` alone, where the path is `whole`.
+is recorded in `h01_any_host_header` alone, and what they count in `m03_what_is_counted`, where the path is `whole`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ FOLDER: Final = Path(__file__).parent
 CASES: Final = sorted(path.parent.name for path in FOLDER.glob("*/input.yaml"))
 SHOWN: Final = "# shown: "
 TYPE_URLS: Final = {type_url.rpartition(".")[2]: type_url for type_url in TYPES}
-RETRYING: Final = frozenset({"retry_policy", "timeout"})
+ELSEWHERE: Final = frozenset({"retry_policy", "timeout", "access_log_options"})
+COUNTS: Final = "envoy.access_loggers.stats"
 
 
 def translated(case: str, bundle: str = "the trust bundle") -> Understood:
@@ -56,7 +57,7 @@ def _part(made: Understood, proxy: str, kind: str, name: str = "", path: str = "
         return _outermost(value, path.removeprefix("*"))
     for key in path.split("/") if path else []:
         value = value[int(key)] if isinstance(value, list) else value[key]
-    return _without_retrying(value)
+    return _without_common(value)
 
 
 def _outermost(value: Any, key: str) -> Any:
@@ -74,12 +75,18 @@ def _inside(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
-def _without_retrying(value: Any) -> Any:
+def _without_common(value: Any) -> Any:
+    """Without what stands everywhere and is recorded elsewhere."""
     if isinstance(value, list):
-        return [_without_retrying(item) for item in value]
+        return [_without_common(item) for item in value if not _counts(item)]
     if isinstance(value, dict):
-        return {key: _without_retrying(item) for key, item in value.items() if key not in RETRYING}
+        kept = {key: _without_common(item) for key, item in value.items() if key not in ELSEWHERE}
+        return {key: item for key, item in kept.items() if item != [] or value[key] == []}
     return value
+
+
+def _counts(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("name") == COUNTS
 
 
 @pytest.mark.parametrize("case", CASES)
