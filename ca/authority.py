@@ -177,11 +177,15 @@ class Authority:
         try:
             while True:
                 await self._clock.sleep(self._pause())
-                trouble = await self._rotate(observe)
-                await self._spread(publish)
-                self._report(trouble, await self._renew(publish))
+                await self.look(publish, observe)
         finally:
             await self._issuer_store.farewell()
+
+    async def look(self, publish: Publish, observe: Observe = lambda _: NOTHING_SEEN) -> None:
+        """Look once at what is due, and do it: a step of a rotation at most, then everybody's bundle and leaves."""
+        trouble = await self._rotate(observe)
+        await self._spread(publish)
+        self._report(trouble, await self._renew(publish))
 
     def _pause(self) -> float:
         longest = LOOK_WHILE_ROTATING if rotating(self._issuers) else LONGEST_LOOK

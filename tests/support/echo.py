@@ -6,6 +6,7 @@ get URL [N]         N requests over one connection; prints [{status, name, …}]
 load URL SECONDS    requests over one connection until time is up; prints counts by status
 dial HOST PORT      one TCP connection: prints what the server says first or after one line
 hold HOST PORT SECONDS   one TCP connection kept busy; prints the number of lines echoed, or how it broke
+knock HOST PORT SECONDS  one TCP connection after the other, a line each, until time is up; prints counts and errors
 raw HOST PORT TEXT…      each text (with Python's escapes) over a connection of its own; prints what came back
                          until nothing did for --wait seconds; --certificate is a key and a certificate, PEM
 """
@@ -149,6 +150,21 @@ def hold(host: str, port: int, seconds: float) -> None:
     print(json.dumps(result))
 
 
+def knock(host: str, port: int, seconds: float) -> None:
+    lines, errors, end = 0, [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection((host, port), timeout=5) as sock:
+                sock.sendall(b"ping\n")
+                if not sock.recv(1000):
+                    raise ConnectionResetError("the connection was closed")
+                lines += 1
+        except OSError as error:
+            errors.append(f"{seconds - (end - time.monotonic()):.1f} s: {type(error).__name__}: {error}")
+        time.sleep(0.02)
+    print(json.dumps({"lines": lines, "errors": errors}))
+
+
 def raw(host: str, port: int, texts: list[str], options: argparse.Namespace) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -175,7 +191,7 @@ def raw(host: str, port: int, texts: list[str], options: argparse.Namespace) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("mode", choices=["http", "tcp", "get", "load", "dial", "hold", "raw"])
+    parser.add_argument("mode", choices=["http", "tcp", "get", "load", "dial", "hold", "knock", "raw"])
     parser.add_argument("words", nargs="+")
     parser.add_argument("--greet", action="store_true")
     parser.add_argument("--host", default="")
@@ -196,6 +212,8 @@ def main() -> None:
         dial(words[0], int(words[1]), options.wait)
     elif options.mode == "hold":
         hold(words[0], int(words[1]), float(words[2]))
+    elif options.mode == "knock":
+        knock(words[0], int(words[1]), float(words[2]))
     elif options.mode == "raw":
         raw(words[0], int(words[1]), words[2:], options)
     else:
