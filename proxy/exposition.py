@@ -226,10 +226,18 @@ local function from_app(handle, context)
   return (found or "") .. "\n# TYPE weft_app_metrics_up gauge\nweft_app_metrics_up " .. (found and 1 or 0) .. "\n"
 end
 
+-- The app is asked first: a body may not be kept over a call.
+function envoy_on_request(handle)
+  local context = handle:filterContext()
+  if context:get("app") then
+    handle:streamInfo():dynamicMetadata():set("weft", "app", from_app(handle, context))
+  end
+end
+
 function envoy_on_response(handle)
   local context = handle:filterContext()
   own.kind, own.workload = context:get("kind"), context:get("workload")
-  local app = context:get("app") and from_app(handle, context) or ""
+  local app = (handle:streamInfo():dynamicMetadata():get("weft") or {}).app or ""
   local body = handle:body(true)
   local families, known, rest = {}, {}, {}
   for line in body:getBytes(0, body:length()):gmatch("[^\n]+") do

@@ -74,7 +74,7 @@ class MetricsPort:
 
     def __enter__(self) -> Self:
         command = [str(envoy_binary()), "-c", str(self._path), "--disable-hot-restart", "--concurrency", "1"]
-        self._envoy = subprocess.Popen([*command, "-l", "critical"], env={**os.environ, **HOME})
+        self._envoy = subprocess.Popen([*command, "-l", "error"], env={**os.environ, **HOME})
         wait_until(self._listens)
         return self
 
