@@ -226,12 +226,12 @@ local function from_app(handle, context)
   return (found or "") .. "\n# TYPE weft_app_metrics_up gauge\nweft_app_metrics_up " .. (found and 1 or 0) .. "\n"
 end
 
--- The app is asked first: a body may not be kept over a call.
+-- The app is asked first: a body may not be kept over a call, nor may the stream's metadata.
 function envoy_on_request(handle)
   local context = handle:filterContext()
-  if context:get("app") then
-    handle:streamInfo():dynamicMetadata():set("weft", "app", from_app(handle, context))
-  end
+  if not context:get("app") then return end
+  local text = from_app(handle, context)
+  handle:streamInfo():dynamicMetadata():set("weft", "app", text)
 end
 
 function envoy_on_response(handle)
