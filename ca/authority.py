@@ -125,6 +125,11 @@ class Authority:
         """When the root and the intermediate end."""
         return self._issuers.root.validity.not_after, self._issuers.intermediate.validity.not_after
 
+    @property
+    def leaves_end(self) -> tuple[datetime, ...]:
+        """When each workload's leaf in use ends."""
+        return tuple(issued.leaf.validity.not_after for issued in self._issued.values())
+
     async def secrets(self, identity: Identity) -> Named:
         """The identity's leaf and the bundle by SDS name. Raises ValueError for an identity of another trust domain.
 

@@ -23,7 +23,7 @@ class AuthorityCollector(Collector):
         self._clock = clock
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """All series; every name begins with `weft_ca_`."""
+        """All series; every name begins with `weft_`."""
         now, issuers = self._clock.now(), self._authority.issuers
         left = GaugeMetricFamily(
             "weft_ca_seconds_to_expiry", "Seconds until an issuer ends, by issuer.", labels=["issuer"]
@@ -31,6 +31,11 @@ class AuthorityCollector(Collector):
         for name, issuer in (("root", issuers.root), ("intermediate", issuers.intermediate)):
             left.add_metric([name], (issuer.validity.not_after - now).total_seconds())
         yield left
+        ends = self._authority.leaves_end
+        yield GaugeMetricFamily("weft_leaves", "Workloads' certificates in use.", len(ends))
+        if ends:
+            soonest = (min(ends) - now).total_seconds()
+            yield GaugeMetricFamily("weft_leaf_seconds_to_expiry", "Seconds until the first of them ends.", soonest)
         rotation = GaugeMetricFamily(
             "weft_ca_rotation_phase", "1 for the phase that a rotation of the root is in.", labels=["phase"]
         )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from controlplane.cluster import Cluster
+from kube.durations import Durations
 
 
 class ClusterCollector(Collector):
     """Collects from the lease, the duties, the Events and the checks of tokens."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, latency: Durations) -> None:
+        """`latency` is the API server's."""
         self._cluster = cluster
+        self._latency = latency
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """All series; every name begins with `weft_`."""
         cluster = self._cluster
         yield GaugeMetricFamily("weft_leader", "Whether this replica holds the lease.", int(cluster.leadership.leading))
@@ -39,6 +42,12 @@ class ClusterCollector(Collector):
             tokens.add_metric([outcome], count)
         yield tokens
         yield from self._duties()
+        yield HistogramMetricFamily(
+            "weft_api_request_duration_seconds",
+            "How long the API server took to begin an answer; for a watch, until it was open.",
+            buckets=self._latency.buckets(),
+            sum_value=self._latency.total,
+        )
 
     def _duties(self) -> Iterator[CounterMetricFamily]:
         duties = self._cluster.duties

@@ -65,7 +65,7 @@ async def control_plane(settings: KubernetesSettings, client: Client, clock: Clo
     held = Duties([*duties, problems.duty], clock)
     cluster = Cluster(settings.instance, leadership, held, authority, reviewer, (problems, rejected), serving)
     status.cluster = cluster
-    plane.registry.register(ClusterCollector(cluster))
+    plane.registry.register(ClusterCollector(cluster, client.latency))
     plane.parts["lease"] = lambda: leadership.run(held.perform)
     # Only the replica that has a proxy's stream hears what it refuses; Events have names that do not double.
     plane.parts["rejections"] = Duties([rejected.duty], clock).perform

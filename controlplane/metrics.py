@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from controlplane.status import Status
@@ -13,6 +13,7 @@ from controlplane.view import type_name
 from sources.upstream import Upstream
 from xds.refusals import Refusals
 from xds.server import XdsServer
+from xds.status import ProxyStatus
 
 
 class ControlPlaneCollector(Collector):
@@ -22,7 +23,7 @@ class ControlPlaneCollector(Collector):
         self._status = status
         self._server = server
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """All series; every name begins with `weft_`."""
         yield from self._rounds()
         yield from self._streams()
@@ -39,9 +40,16 @@ class ControlPlaneCollector(Collector):
         if status.upstream is not None:
             yield from _upstream(status.upstream)
 
-    def _streams(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    def _streams(self) -> Iterator[Metric]:
         counters = self._server.counters
         yield GaugeMetricFamily("weft_proxies", "Connected proxies.", len(self._server.proxies()))
+        yield _by_state(self._server.proxies())
+        yield HistogramMetricFamily(
+            "weft_convergence_seconds",
+            "From a change being handed over by its source until a proxy has acknowledged all that follows.",
+            buckets=counters.convergence.buckets(),
+            sum_value=counters.convergence.total,
+        )
         yield _by_type("weft_xds_pushes", "Responses sent, by resource type.", counters.pushes)
         yield _by_type("weft_xds_pushed_resources", "Resources in those responses, by type.", counters.resources)
         yield _by_type("weft_xds_pushed_bytes", "Bytes sent, by resource type.", counters.bytes)
@@ -76,6 +84,16 @@ def _upstream(upstream: Upstream) -> Iterator[GaugeMetricFamily]:
         "Unix time since when what is served may be older than the cluster; 0: it is not.",
         since.timestamp() if since else 0.0,
     )
+
+
+def _by_state(proxies: Iterable[ProxyStatus]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(
+        "weft_proxy_types", "What proxies subscribe to, by resource type and state.", labels=["type", "state"]
+    )
+    counted = Counter((name, str(each.state)) for proxy in proxies for name, each in proxy.types.items())
+    for labels, count in sorted(counted.items()):
+        family.add_metric(labels, count)
+    return family
 
 
 def _by_type(name: str, meaning: str, counts: Counter[str]) -> CounterMetricFamily:

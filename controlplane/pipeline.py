@@ -67,6 +67,7 @@ class Pipeline:
         """
         while True:
             resources = await self._store.settled()
+            self._cache.seen = self._store.seen
             with self._fail_static():
                 started = time.perf_counter()
                 bundle = self._authority.bundle_pem().decode()

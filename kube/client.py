@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import MappingProxyType
@@ -24,6 +25,7 @@ from kubernetes.aio.config import ConfigException
 from yarl import URL
 
 from kube.configuration import load, trust
+from kube.durations import Durations
 from kube.settings import ClientSettings, ConfigurationError
 
 __all__ = ["ApiError", "ApiUnavailable", "Client", "ClientSettings", "ConfigurationError"]
@@ -63,6 +65,8 @@ class Client:
         self._settings = settings
         self._use(configuration)
         self._loading = asyncio.Lock()
+        self.latency = Durations()
+        """How long the API server took to begin its answers."""
 
     @classmethod
     async def open(cls, settings: ClientSettings | None = None) -> Client:
@@ -145,6 +149,7 @@ class Client:
         target = f"{path}?{urlencode(query)}" if query else path
         for attempt in (1, 2):
             session = self._session
+            started = time.monotonic()
             try:
                 response = await self._once(method, target, body, content_type, limits)
             except (aiohttp.ClientSSLError, ssl.SSLError):
@@ -152,6 +157,7 @@ class Client:
                 if attempt == 1 and await self._renew(session):
                     continue
                 raise
+            self.latency.add(time.monotonic() - started)
             if response.status < 300:
                 return response
             refusal = _refusal(response.status, await response.read())

@@ -6,6 +6,7 @@ Rule: no fixed delay. A consumer that waits is woken at once; while it works, an
 from __future__ import annotations
 
 import asyncio
+import time
 
 from smi.resources import Resources
 
@@ -16,6 +17,9 @@ class Store:
     def __init__(self) -> None:
         self._current: Resources | None = None
         self._newer = asyncio.Event()
+        self._waiting_since: float | None = None
+        self.seen = time.monotonic()
+        """When the oldest change among those taken last was put here, in `time.monotonic`'s seconds."""
 
     @property
     def current(self) -> Resources:
@@ -30,16 +34,21 @@ class Store:
         if resources == self._current:
             return False
         self._current = resources
-        self._newer.set()
+        self._wake()
         return True
 
     def again(self) -> None:
         """Have the consumer take what there is once more: something else has changed that its result depends on."""
         if self._current is not None:
-            self._newer.set()
+            self._wake()
 
     async def settled(self) -> Resources:
         """The newest Resources, as soon as there are any newer than those taken last."""
         await self._newer.wait()
         self._newer.clear()
+        self.seen, self._waiting_since = self._waiting_since or self.seen, None
         return self.current
+
+    def _wake(self) -> None:
+        self._waiting_since = self._waiting_since or time.monotonic()
+        self._newer.set()

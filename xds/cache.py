@@ -30,6 +30,8 @@ class Cache:
     def __init__(self) -> None:
         self.wakeups = 0
         """How many streams were woken by all publications so far."""
+        self.seen = 0.0
+        """When the oldest change in the newest World was seen, in `time.monotonic`'s seconds."""
         self._world: World | None = None
         self._audiences: dict[str, Audience] = {}
         """By role: every one of the World, and those that are gone from it while streams keep their last View."""

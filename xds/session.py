@@ -23,7 +23,7 @@ from xds.machine import Machine
 from xds.names import pod_id
 from xds.peer import Peer
 from xds.requests import RequestReader
-from xds.resource import CLUSTER, LISTENER
+from xds.resource import CLUSTER, LISTENER, SECRET
 from xds.snapshot import Named, SecretSource
 from xds.sotw import SotwMachine
 from xds.status import Counters, ProxyStatus, short_name, type_status
@@ -98,6 +98,10 @@ class Session:
         self._watch: Watch | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._gate: asyncio.TimerHandle | None = None
+        self._woken_for: float | None = None
+        """When the change was seen that this stream was woken for and has not been told yet."""
+        self._told_of: float | None = None
+        """When the change was seen whose acknowledgement is awaited."""
 
     async def begin(self, data: bytes, lifetime: float) -> None:
         """Take the first request, check its node against the peer, and wait for the peer's secrets.
@@ -141,6 +145,9 @@ class Session:
         machine = self._machine
         try:
             machine.receive(machine.read(self._commons.reader, data), time.monotonic())
+            if self._told_of is not None and self.brought_up():
+                self._commons.counters.convergence.add(time.monotonic() - self._told_of)
+                self._told_of = None
             if machine.calm:
                 return  # an ACK, and nothing waits behind it
             self._subscribe()
@@ -155,6 +162,8 @@ class Session:
         self._look()
         responses = self._machine.pull(now)
         counters = self._commons.counters
+        if responses and self._woken_for is not None:
+            self._told_of, self._woken_for = self._told_of or self._woken_for, None
         for response in responses:
             counters.pushes[response.type_url] += 1
             counters.bytes[response.type_url] += len(response.data)
@@ -229,6 +238,8 @@ class Session:
             return False
         if changed.isdisjoint(self._machine.dialogues):
             return False
+        if changed != {SECRET}:  # new certificates follow from no object
+            self._woken_for = self._woken_for or self._commons.cache.seen
         self._wake()
         return True
 

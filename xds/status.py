@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kube.durations import Durations
 from xds.dialogue import Dialogue
 from xds.machine import Machine
 from xds.resource import TYPE_PREFIX
@@ -70,6 +71,8 @@ class Counters:
     """Resources in those responses."""
     removals: Counter[str] = field(default_factory=Counter)
     nacks: Counter[str] = field(default_factory=Counter)
+    convergence: Durations = field(default_factory=Durations)
+    """From a change being seen until a proxy has acknowledged all that followed for it."""
     requests: int = 0
     streams: int = 0
     """Streams that were let in."""
