@@ -1,4 +1,4 @@
-"""`python -m bench converge|sync|churn|generate|growth|cluster … --json`: one measurement; see docs/performance.md."""
+"""`python -m bench WHAT … --json`: one measurement; `--help` lists them, docs/performance.md explains."""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ def main() -> None:
     api.add_argument("--splits", type=int, default=1000)
     api.add_argument("--rate", type=float, default=1000, help="status writes a second")
     api.add_argument("--seconds", type=float, default=10)
+    whole = commands.add_parser("apply", help="a TrafficSplit, from its apply to the first request that obeys it")
+    whole.add_argument("--changes", type=int, default=60)
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="one JSON document")
     options = parser.parse_args()
@@ -65,12 +67,8 @@ def _measured(options: argparse.Namespace) -> Any:
         return generate()
     if options.command == "growth":
         return measures.growth(options.services, options.proxies, options.still)
-    if options.command == "cluster":
-        from bench.cluster import cluster  # noqa: PLC0415 - the official client is slow to import
-        from bench.cluster_world import ClusterSize  # noqa: PLC0415
-
-        counted = ClusterSize(services=options.services, pods=options.pods, splits=options.splits)
-        return cluster(counted, options.rate, options.seconds)
+    if options.command in {"cluster", "apply"}:
+        return _with_api_server(options)
     size = Size(
         proxies=options.proxies,
         services=options.services,
@@ -85,6 +83,19 @@ def _measured(options: argparse.Namespace) -> Any:
     if options.command == "churn":
         return measures.churn(size, options.rate, options.seconds, wire)
     return measures.sync(size, wire)
+
+
+def _with_api_server(options: argparse.Namespace) -> Any:
+    # The official client is slow to import.
+    if options.command == "apply":
+        from bench.apply import apply  # noqa: PLC0415
+
+        return apply(options.changes)
+    from bench.cluster import cluster  # noqa: PLC0415
+    from bench.cluster_world import ClusterSize  # noqa: PLC0415
+
+    counted = ClusterSize(services=options.services, pods=options.pods, splits=options.splits)
+    return cluster(counted, options.rate, options.seconds)
 
 
 def _print(found: Any, *, as_json: bool) -> None:

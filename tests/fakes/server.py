@@ -14,7 +14,7 @@ import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -150,6 +150,7 @@ class FakeApiServer:
             self.run(self._working.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.run_until_complete(_cancelled(asyncio.all_tasks(self._loop)))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -234,3 +235,10 @@ def _context(folder: Path, certificate: bytes, key: bytes) -> ssl.SSLContext:
     chain.write_bytes(certificate + key)
     context.load_cert_chain(chain)
     return context
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """End what is still under way."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
