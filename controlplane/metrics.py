@@ -12,8 +12,9 @@ from controlplane.status import Status
 from controlplane.view import type_name
 from sources.upstream import Upstream
 from xds.refusals import Refusals
+from xds.resource import SECRET, TYPES
 from xds.server import XdsServer
-from xds.status import ProxyStatus
+from xds.status import ProxyStatus, State
 
 
 class ControlPlaneCollector(Collector):
@@ -90,14 +91,15 @@ def _by_state(proxies: Iterable[ProxyStatus]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(
         "weft_proxy_types", "What proxies subscribe to, by resource type and state.", labels=["type", "state"]
     )
-    counted = Counter((name, str(each.state)) for proxy in proxies for name, each in proxy.types.items())
-    for labels, count in sorted(counted.items()):
-        family.add_metric(labels, count)
+    counted = Counter((name, each.state) for proxy in proxies for name, each in proxy.types.items())
+    for kind in sorted({kind for kind, _ in counted}):
+        for state in State:
+            family.add_metric([kind, state], counted[kind, state])
     return family
 
 
 def _by_type(name: str, meaning: str, counts: Counter[str]) -> CounterMetricFamily:
     family = CounterMetricFamily(name, meaning, labels=["type"])
-    for type_url, count in counts.items():
-        family.add_metric([type_name(type_url)], count)
+    for type_url in sorted({*TYPES, SECRET, *counts}):  # those that never happened too, so that a first one is seen
+        family.add_metric([type_name(type_url)], counts[type_url])
     return family
