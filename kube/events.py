@@ -43,10 +43,11 @@ class Said:
 
 
 class EventWriter:
-    """Writes Events of type Warning in our name. `instance` tells which replica it was."""
+    """Writes Events of type Warning in the name of `controller`. `instance` tells which replica of it."""
 
-    def __init__(self, client: Client, instance: str) -> None:
+    def __init__(self, client: Client, instance: str, controller: str = CONTROLLER) -> None:
         self._client = client
+        self._controller = controller
         self._instance = instance[:LONGEST_INSTANCE]
 
     async def tell(self, regarding: Regarding, said: Said, now: datetime, count: int) -> None:
@@ -83,7 +84,7 @@ class EventWriter:
             "reason": said.reason,
             "action": said.action,
             "note": shortened(said.note),
-            "reportingController": CONTROLLER,
+            "reportingController": self._controller,
             "reportingInstance": self._instance,
             "regarding": {
                 "apiVersion": regarding.api_version,

@@ -18,6 +18,7 @@ import msgspec
 from kube.client import ApiError, ApiUnavailable, Client, ClientSettings
 from kube.clock import SYSTEM_CLOCK, Clock
 from kube.collection import Key
+from kube.events import EventWriter
 from kube.objects import RawDocument
 from local.control_plane import ControlPlaneProcess
 from local.folders import replace_file
@@ -38,6 +39,9 @@ from local.state import NODE
 from local.visibility import Reopened, needed, reopen
 
 PODS = "/api/v1/pods"
+
+CONTROLLER = "weft.dev/node"
+"""In whose name the node writes Events."""
 
 CONTROL_PLANE_PATIENCE = 10.0
 """Seconds that pods wait for the control plane at most; in a cluster it first takes the Lease and makes its CA."""
@@ -108,7 +112,7 @@ class Agent:
             self._lives = Lives(host, tasks)
             self._site = Site(
                 client, settings.clock, self._lives, host.address, cluster.paths[0], self._naming(world),
-                cluster.observe,
+                cluster.observe, EventWriter(client, settings.name, CONTROLLER),
             )  # fmt: skip
             owned = [
                 tasks.create_task(reap_orphans(), name="orphans"),

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from kube.client import ApiError, ApiUnavailable, Client
 from kube.clock import Clock
+from kube.events import EventWriter, Regarding, Said
 from kube.objects import RawDocument
+from kube.problem import Ref
 from local.history import PodReport
 from local.kubelet.plan import Refused, plan_of
 from local.kubelet.status import ENDED, Scene, began, failed, pod_status
@@ -40,6 +42,7 @@ class Site:
     folder: Path
     named: Callable[[PodLife], None]
     observe: Callable[[Event], object]
+    events: EventWriter
 
 
 class KeptPod:
@@ -60,6 +63,7 @@ class KeptPod:
         self.refusal = ""
         self._grace: float | None = None
         self._deleted = False
+        self._said = ""
         self._woken = asyncio.Event()
 
     def tell(self, document: RawDocument | None) -> None:
@@ -160,6 +164,15 @@ class KeptPod:
         restarting = over and not deleting and report.phase not in ENDED
         if not restarting:
             await self._write(self._status(over=over, report=report))
+            await self._explain(self.refusal or report.waiting)
+
+    async def _explain(self, why: str) -> None:
+        """An Event for `kubectl describe`, which shows no condition's message."""
+        if why and why != self._said:
+            regarding = Regarding(Ref("Pod", self.key.namespace, self.key.name), "v1", self.uid)
+            reason = "CannotRunHere" if self.refusal else "Waiting"
+            await self._node.events.tell(regarding, Said(reason, "Run", why), self._node.clock.now(), 1)
+        self._said = why
 
     def _status(self, *, over: bool, report: PodReport) -> RawDocument:
         assert self._document is not None  # noqa: S101 - nobody is told of a pod that is not there
