@@ -23,7 +23,7 @@ from running_mesh import WEFT
 
 WEB, TALK = "http://web-v1.test/", "talk.test:7070"
 GRPC = str(Path(world.ECHO).with_name("grpc_echo.py"))
-LOAD_SECONDS = 75
+LOAD_SECONDS = 110
 
 
 @pytest.fixture(scope="module")
