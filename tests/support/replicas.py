@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import grpc.aio
 
+from ca.settling import DEFAULT_LIFETIMES, Lifetimes
 from cluster_world import create
 from controlplane.kubernetes import control_plane
 from controlplane.plane import ControlPlane
@@ -67,11 +68,18 @@ class Replica:
         self.task = asyncio.create_task(plane.run(self.stop))
 
     @classmethod
-    async def start(cls, client: Client, namespace: str, instance: str, admin_socket: Path | None = None) -> Replica:
+    async def start(
+        cls,
+        client: Client,
+        namespace: str,
+        instance: str,
+        admin_socket: Path | None = None,
+        lifetimes: Lifetimes = DEFAULT_LIFETIMES,
+    ) -> Replica:
         """A replica that serves, with everything permitted so that proxies have much to be told."""
         settings = KubernetesSettings(
             namespace=namespace, instance=instance, xds_address="127.0.0.1", xds_port=0, admin_port=0,
-            admin_socket=admin_socket,
+            admin_socket=admin_socket, lifetimes=lifetimes,
             mesh=MeshSettings(access=Access.PERMISSIVE),
         )  # fmt: skip
         replica = cls(await control_plane(settings, client))
