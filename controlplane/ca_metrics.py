@@ -33,9 +33,8 @@ class AuthorityCollector(Collector):
         yield left
         ends = self._authority.leaves_end
         yield GaugeMetricFamily("weft_leaves", "Workloads' certificates in use.", len(ends))
-        if ends:
-            soonest = (min(ends) - now).total_seconds()
-            yield GaugeMetricFamily("weft_leaf_seconds_to_expiry", "Seconds until the first of them ends.", soonest)
+        soonest = (min(ends) - now).total_seconds() if ends else None
+        yield GaugeMetricFamily("weft_leaf_seconds_to_expiry", "Seconds until the first of them ends.", soonest)
         rotation = GaugeMetricFamily(
             "weft_ca_rotation_phase", "1 for the phase that a rotation of the root is in.", labels=["phase"]
         )

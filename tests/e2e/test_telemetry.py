@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 import world
+from controlplane.client import AdminClient
 from echo_mesh import EchoMesh
-from exposition_text import Series, read, select
+from exposition_text import Series, read, select, total
+from local.state import control_socket
 
 SIDECARS = ("client", "other", "web-v1", "web-v2", "lines")
 SCRAPE = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
@@ -156,6 +158,17 @@ def test_m3_every_name_tells_the_same_totals(counted: Counted, selector: str, la
     for (_, service, _), count in at_servers(counted[1]).items():
         wanted[service] += count
     assert +found == wanted
+
+
+def test_it_is_measured_how_long_a_change_takes_to_be_acknowledged(mesh: EchoMesh) -> None:
+    def acknowledged() -> float:
+        socket = control_socket(mesh.name)
+        assert socket is not None
+        return total(read(AdminClient(socket).text("/metrics")), "weft_convergence_seconds_count")
+
+    before = acknowledged()
+    mesh.write("measured.yaml", world.allow_tcp("lines", "other"))
+    mesh.wait_until(lambda: acknowledged() >= before + 2, "both proxies that the rule concerns were measured")
 
 
 def test_both_sides_know_each_other_by_certificate(counted: Counted) -> None:
