@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ca.authority import Authority
+from ca.storage import StorageError
 from controlplane.install.chart import NAMESPACE, InstallError
-from controlplane.registering import AnotherWeftError, Registering, check_alone
+from controlplane.registering import AnotherWeftError, Document, Registering, check_alone, documents_of_chart
 from kube.client import ApiError, ApiUnavailable, Client, ClientSettings
 from kube.kubeconfig import LOOPBACK, Kubeconfig
 from local.executables import executable
@@ -83,6 +84,7 @@ class _Beside:
         self._settings = settings
         self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
+        self._documents: list[Document] = []
         self.begun = threading.Event()
         self.failure = ""
 
@@ -133,7 +135,8 @@ class _Beside:
         client = await Client.open(ClientSettings(folder / OWN_KUBECONFIG))
         ends.push_async_callback(client.close)
         if self._settings.webhook is not None:
-            await check_alone(client)
+            self._documents = await asyncio.to_thread(documents_of_chart, NAMESPACE)
+            await check_alone(client, self._documents)
         return client
 
     async def _with_webhook(self, client: Client, command: tuple[str, ...]) -> None:
@@ -141,7 +144,6 @@ class _Beside:
         port = _free_port()
         root = self._certificate()
         registering = Registering(client, NAMESPACE, f"https://localhost:{port}", root)
-        documents = await asyncio.to_thread(registering.documents)
         log = self._folder / "logs" / "webhook.log"
         log.parent.mkdir(exist_ok=True)
         words = (
@@ -152,25 +154,25 @@ class _Beside:
         tasks = [
             asyncio.create_task(keep_running(words, log, "webhook", lambda event, _pid: self._settings.observe(event))),
             asyncio.create_task(self._renew()),
-            asyncio.create_task(self._register(registering, documents, port)),
+            asyncio.create_task(self._register(registering, port)),
         ]
         ended = asyncio.create_task(self._stopped.wait())
         await asyncio.wait([ended, *tasks[:2]], return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
         tasks[2].cancel()
         await asyncio.gather(tasks[2], return_exceptions=True)
-        await self._unregister(registering, documents)
+        await self._unregister(registering)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _register(self, registering: Registering, documents: list[Any], port: int) -> None:
+    async def _register(self, registering: Registering, port: int) -> None:
         """Have it asked, as soon as it answers and the API server takes it."""
         await answers(LOOPBACK, port, PATIENCE)
         told = ""
         while True:
             try:
-                await registering.register(documents)
+                await registering.register(self._documents)
             except (ApiError, ApiUnavailable) as error:
                 if str(error) != told:
                     told = str(error)
@@ -180,16 +182,19 @@ class _Beside:
                 self._tell("registered", registering.url)
                 return
 
-    async def _unregister(self, registering: Registering, documents: list[Any]) -> None:
+    async def _unregister(self, registering: Registering) -> None:
         try:
-            await registering.unregister(documents)
+            await registering.unregister(self._documents)
         except (ApiError, ApiUnavailable) as error:
             self._tell("left", f"the webhook configurations weft-webhook are still there: {error}")
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(NEW_CERTIFICATE)
-            self._certificate()
+            try:
+                self._certificate()
+            except (StorageError, OSError) as error:
+                self._tell("not renewed", f"its certificate stays for now: {error}")
 
     def _certificate(self) -> bytes:
         """Give the webhook a certificate of a CA of its own, whose root this returns."""

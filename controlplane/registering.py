@@ -7,12 +7,11 @@ never touched, and what is left of ours can be taken over and taken away.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from controlplane.duties.callers import ADMISSION, DEFINITIONS
-from controlplane.install.chart import manifest
+from controlplane.install.chart import RELEASE, manifest
 from kube.client import ApiError, Client
 
 CONFIGURATIONS: Final = {
@@ -39,19 +38,13 @@ class AnotherWeftError(Exception):
 class Registering:
     """The registrations of the webhook that listens at `url`, and whose certificate leads to the PEM `trusted`.
 
-    `namespace` is where Weft is said to live. Made of the chart, so it needs Helm's engine: `documents` raises
-    InstallError where that is not installed.
+    `namespace` is where Weft is said to live.
     """
 
     client: Client
     namespace: str
     url: str
     trusted: bytes
-
-    def documents(self) -> list[Document]:
-        """The CRDs and the webhook configurations as the chart has them."""
-        found = (CRD, *CONFIGURATIONS)
-        return [each for each in manifest({}, self.namespace) if each["kind"] in found]
 
     async def register(self, documents: list[Document]) -> None:
         """Put all in force, the CRDs first. Raises ApiError and ApiUnavailable."""
@@ -76,11 +69,19 @@ class Registering:
                 raise
 
     async def _apply(self, document: Document) -> None:
-        labels = {**(document["metadata"].get("labels") or {}), MANAGED_BY: MANAGER}
-        body = {**document, "metadata": {**document["metadata"], "labels": labels}}
+        body = {**document, "metadata": self._marked(document)}
         await self.client.request(
             "PATCH", _path(document), query={"fieldManager": MANAGER, "force": "true"}, body=body, content_type=APPLY
         )
+
+    def _marked(self, document: Document) -> Document:
+        """The metadata: what goes with us is marked as ours, what stays so that a Helm release may adopt it."""
+        metadata = document["metadata"]
+        labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+        if document["kind"] != CRD:
+            return {**metadata, "labels": {**labels, MANAGED_BY: MANAGER}}
+        owner = {"meta.helm.sh/release-name": RELEASE, "meta.helm.sh/release-namespace": self.namespace}
+        return {**metadata, "labels": {**labels, MANAGED_BY: "Helm"}, "annotations": {**annotations, **owner}}
 
     async def _remove(self, path: str) -> None:
         try:
@@ -108,24 +109,32 @@ class Registering:
         return {"url": f"{self.url}{path}", "caBundle": b64encode(self.trusted).decode()}
 
 
-async def check_alone(client: Client) -> None:
-    """Raises AnotherWeftError where the API server asks another Weft's webhook, ApiError and ApiUnavailable."""
-    for path in _all_configurations():
+def documents_of_chart(namespace: str) -> list[Document]:
+    """The CRDs and the webhook configurations as the chart has them. Raises InstallError where Helm's engine is not."""
+    found = (CRD, *CONFIGURATIONS)
+    return [each for each in manifest({}, namespace) if each["kind"] in found]
+
+
+async def check_alone(client: Client, documents: list[Document]) -> None:
+    """Raises AnotherWeftError where one of these is there and another's, ApiError and ApiUnavailable."""
+    for document in documents:
         try:
-            found = await client.request("GET", path)
+            found = await client.request("GET", _path(document))
         except ApiError as error:
             if error.code != 404:
                 raise
             continue
-        if (found["metadata"].get("labels") or {}).get(MANAGED_BY) != MANAGER:
+        labels = found["metadata"].get("labels") or {}
+        if document["kind"] == CRD and "weft.dev/crd" not in labels:
             raise AnotherWeftError(
-                f"this cluster has a Weft already ({path.rpartition('/')[0].rpartition('/')[2]} "
-                f"{found['metadata']['name']}); remove it with `weft uninstall`, or use its webhook with --no-webhook"
+                f"this cluster has a CustomResourceDefinition {found['metadata']['name']} of another mesh; remove it, "
+                "or leave CRDs alone with --no-webhook"
             )
-
-
-def _all_configurations() -> Iterator[str]:
-    yield from (f"{path}/weft-webhook" for path in CONFIGURATIONS.values())
+        if document["kind"] != CRD and labels.get(MANAGED_BY) != MANAGER:
+            raise AnotherWeftError(
+                f"this cluster has a Weft already ({document['kind']} {found['metadata']['name']}); remove it with "
+                "`weft uninstall`, or use its webhook with --no-webhook"
+            )
 
 
 def _path(document: Document) -> str:

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from api_server import ApiServer, start_api_server
+from bare_node import alive, descendants, until_gone
 from cluster_node import ClusterNode, condition, is_ready, path_of, shop
 from local.requirements import unmet
 
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 ALL = 5
 """Pods of the shop."""
 
@@ -129,6 +131,8 @@ def test_a_node_that_ended_says_so_and_takes_up_its_pods_when_it_is_back(
     assert condition(node.api("GET", f"/api/v1/nodes/{node.name}").expect(200), "Ready") == "False"
     for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
         assert node.api("GET", f"/apis/admissionregistration.k8s.io/v1/{kind}").expect(200)["items"] == []
+    crd = node.api("GET", f"{DEFINITIONS}/trafficsplits.split.smi-spec.io").expect(200)
+    assert crd["spec"]["conversion"]["webhook"]["clientConfig"]["service"]["name"] == "weft-webhook"
     before = {pod["metadata"]["uid"] for pod in node.pods("shop")}
     with ClusterNode(server, tmp_path, node.name) as again:
         again.until_ready("shop", ALL)
@@ -137,3 +141,30 @@ def test_a_node_that_ended_says_so_and_takes_up_its_pods_when_it_is_back(
         assert {each["restartCount"] for pod in pods for each in pod["status"]["containerStatuses"]} == {1}
         again.until(lambda: ask(again, "shop/storefront")["statuses"] == {"200": 1}, "the storefront is let in again")
         assert ask(again, "shop/intruder")["statuses"] == {"403": 1}
+
+
+def test_killed_it_leaves_no_process_and_the_next_one_takes_over_its_webhook(server: ApiServer, tmp_path: Path) -> None:
+    name = f"killed-{os.getpid()}"
+    with ClusterNode(server, tmp_path, name) as node:
+        below = list(descendants(node.process.pid))
+        assert len(alive(below)) == len(below) > 3
+        node.process.kill()
+        node.process.wait()
+        until_gone(below)
+    configuration = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/weft-webhook"
+    former = node.api("GET", configuration).expect(200)["webhooks"][0]["clientConfig"]["url"]
+    with ClusterNode(server, tmp_path, name):
+        assert node.api("GET", configuration).expect(200)["webhooks"][0]["clientConfig"]["url"] != former
+    assert node.api("GET", configuration).code == 404
+
+
+def test_where_another_weft_is_asked_nothing_begins(server: ApiServer, tmp_path: Path) -> None:
+    other = ClusterNode(server, tmp_path, f"second-{os.getpid()}")
+    collection = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    other.api("POST", collection, {"metadata": {"name": "weft-webhook"}}).expect(201)
+    try:
+        with pytest.raises(AssertionError, match="this cluster has a Weft already"), other:
+            pass
+    finally:
+        other.api("DELETE", f"{collection}/weft-webhook")
+    assert other.process.returncode == 1

@@ -179,3 +179,19 @@ def test_a_name_that_another_node_has_is_refused(node: ClusterNode, server: ApiS
 def read_info(node: ClusterNode) -> dict[str, str]:
     found: dict[str, str] = node.api("GET", f"/api/v1/nodes/{node.name}").expect(200)["status"]["nodeInfo"]
     return found
+
+
+def test_while_the_api_server_is_away_pods_run_and_what_happened_is_told_later(
+    node: ClusterNode, server: ApiServer, space: str
+) -> None:
+    probed = pod(space, **PROBED)
+    node.apply([probed])
+    node.until(lambda: condition(read(node, probed), "Initialized") == "True", "it runs")
+    server.go_away()
+    try:
+        node.run(f"{space}/web", "touch", "/run/here/ready")
+        node.until(lambda: node.told(f"Pod {space}/web app", "ready"), "its probe succeeds")
+    finally:
+        server.come_back()
+    node.until(lambda: is_ready(read(node, probed)), "the API server knows")
+    assert read(node, probed)["status"]["containerStatuses"][0]["restartCount"] == 0
