@@ -67,7 +67,6 @@ class Pipeline:
         """
         while True:
             resources = await self._store.settled()
-            self._cache.seen = self._store.seen
             with self._fail_static():
                 started = time.perf_counter()
                 bundle = self._authority.bundle_pem().decode()
@@ -87,7 +86,7 @@ class Pipeline:
         return mesh, self._translator.translate(mesh, bundle)
 
     def _publish(self, resources: Resources, mesh: Mesh, world: World, started: float) -> None:
-        self._cache.publish(world)
+        self._cache.publish(world, self._store.seen)
         self._status.rounds += 1
         self._status.failure = ""
         self._status.seconds = time.perf_counter() - started

@@ -30,8 +30,8 @@ class Cache:
     def __init__(self) -> None:
         self.wakeups = 0
         """How many streams were woken by all publications so far."""
-        self.seen = 0.0
-        """When the oldest change in the newest World was seen, in `time.monotonic`'s seconds."""
+        self.seen: float | None = None
+        """While a World is published: when the oldest change in it was seen, in `time.monotonic`'s seconds."""
         self._world: World | None = None
         self._audiences: dict[str, Audience] = {}
         """By role: every one of the World, and those that are gone from it while streams keep their last View."""
@@ -46,11 +46,18 @@ class Cache:
         """Whether a World was ever published. Before that nobody is answered (rule R9)."""
         return self._world is not None
 
-    def publish(self, world: World) -> None:
-        """Serve this World from now on and wake the streams whose answer changed.
+    def publish(self, world: World, seen: float | None = None) -> None:
+        """Serve this World from now on and wake the streams whose answer changed. `seen` is for their measurements.
 
         Raises ValueError where a resource stands under a wrong name or type (rules R46, R47); nothing changes then.
         """
+        self.seen = seen
+        try:
+            self._publish(world)
+        finally:
+            self.seen = None
+
+    def _publish(self, world: World) -> None:
         last = self._world.roles if self._world is not None else {}
         news = {
             role: self._next_view(role, snapshot)

@@ -23,7 +23,7 @@ from xds.machine import Machine
 from xds.names import pod_id
 from xds.peer import Peer
 from xds.requests import RequestReader
-from xds.resource import CLUSTER, LISTENER, SECRET
+from xds.resource import CLUSTER, LISTENER
 from xds.snapshot import Named, SecretSource
 from xds.sotw import SotwMachine
 from xds.status import Counters, ProxyStatus, short_name, type_status
@@ -238,8 +238,7 @@ class Session:
             return False
         if changed.isdisjoint(self._machine.dialogues):
             return False
-        if changed != {SECRET}:  # new certificates follow from no object
-            self._woken_for = self._woken_for or self._commons.cache.seen
+        self._woken_for = self._woken_for or self._commons.cache.seen
         self._wake()
         return True
 

@@ -79,7 +79,7 @@ class Watched(Cache):
         super().__init__()
         self.published: list[float] = []
 
-    def publish(self, world: World) -> None:
+    def publish(self, world: World, seen: float | None = None) -> None:
         super().publish(world)
         self.published.append(time.perf_counter())
 
