@@ -71,13 +71,13 @@ class Authority:
         self._issued: dict[Identity, _Issued] = {}
         self._servers: dict[tuple[tuple[str, ...], tuple[IpAddress, ...]], Leaf] = {}
         self._turn = asyncio.Lock()
-        self._told = b""
-        """The bundle that everybody was given who has a leaf."""
         self._bundle_pem = b""
         self.trouble = ""
         """What keeps the authority from its work, in words; those certificates that are in force stay."""
+        self._issuers = issuers
         self._use(issuers)
         self._told = issuers.bundle_pem
+        """The bundle that everybody was given who has a leaf."""
 
     @classmethod
     def open(
@@ -244,8 +244,8 @@ class Authority:
         self.trouble = trouble
 
     def _use(self, issuers: Issuers) -> None:
-        before, self._issuers = getattr(self, "_issuers", issuers), issuers
-        if before.root is not issuers.root:
+        before, self._issuers = self._issuers, issuers
+        if before.root.certificate != issuers.root.certificate:
             # Servers show their new chain at once: it leads to older roots, too.
             self._servers.clear()
         self._issuance = Issuance(issuers.intermediate, self._trust_domain, self._lifetimes.leaf, self._chance)

@@ -120,6 +120,11 @@ def from_data(data: Mapping[str, bytes], trust_domain: str, place: Callable[[str
     assert root is not None  # noqa: S101 - it is there, or reading it has failed
     next_crossed = read(NEXT_CROSSED, read_certificates)
     notes = read(ROTATION, _read_notes) or _Notes()
+    if notes.reason and not data.keys() & {NEXT_ROOT, PREVIOUS_ROOT}:
+        # Without it a root that is in use would be trusted no more.
+        raise StorageError(
+            f"{place(ROTATION)} tells of a rotation, but neither {NEXT_ROOT} nor {PREVIOUS_ROOT} is there: restore it"
+        )
     return Kept(
         root,
         read(INTERMEDIATE, lambda pem: read_intermediate(pem, root, trust_domain)),

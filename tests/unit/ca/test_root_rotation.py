@@ -208,6 +208,25 @@ async def test_what_a_person_breaks_during_a_rotation_is_named_and_the_last_good
         assert authority.trouble == ""
 
 
+async def test_a_root_that_is_removed_while_it_is_in_use_stays_trusted_and_is_missed(
+    folder: Path, clock: FakeClock
+) -> None:
+    authority = opened(folder, clock)
+    await authority.ask(Wish.ROOT)
+    async with running(authority, clock, Watched()):
+        await later(clock, timedelta(minutes=1))
+        both = authority.bundle_pem()
+        good = (folder / "previous-root.pem").read_bytes()
+        (folder / "previous-root.pem").unlink()
+        await later(clock, timedelta(minutes=1))
+        assert "neither next-root.pem nor previous-root.pem is there: restore it" in authority.trouble
+        assert authority.bundle_pem() == both
+        (folder / "previous-root.pem").write_bytes(good)
+        (folder / "previous-root.pem").chmod(0o600)
+        await later(clock, timedelta(minutes=1))
+        assert authority.trouble == ""
+
+
 async def test_a_folder_that_is_emptied_is_filled_again_with_the_same_root(folder: Path, clock: FakeClock) -> None:
     authority = opened(folder, clock)
     async with running(authority, clock, Watched()):
