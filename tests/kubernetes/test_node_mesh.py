@@ -168,3 +168,17 @@ def test_where_another_weft_is_asked_nothing_begins(server: ApiServer, tmp_path:
     finally:
         other.api("DELETE", f"{collection}/weft-webhook")
     assert other.process.returncode == 1
+
+
+def test_without_privileges_the_same_is_allowed_and_refused(server: ApiServer, tmp_path: Path) -> None:
+    # All but the one that the kernel asks for where user 0 is mapped (user_namespaces(7)).
+    become = ("setpriv", "--inh-caps=-all", "--bounding-set=-all,+setfcap") if os.geteuid() == 0 else ()
+    with ClusterNode(server, tmp_path, f"unprivileged-{os.getpid()}", become=become) as node:
+        node.apply(shop("access"))
+        # Pods of another node stay with it; their successors come here.
+        for pod in node.pods("shop"):
+            node.api("DELETE", f"/api/v1/namespaces/shop/pods/{pod['metadata']['name']}", gracePeriodSeconds="0")
+        node.until_ready("shop", ALL)
+        assert {pod["spec"]["nodeName"] for pod in node.pods("shop")} == {node.name}
+        node.until(lambda: ask(node, "shop/storefront")["statuses"] == {"200": 1}, "the storefront is let in")
+        assert ask(node, "shop/intruder", 3)["statuses"] == {"403": 3}

@@ -63,15 +63,18 @@ def condition(pod: Document, kind: str) -> str:
 
 
 class ClusterNode:
-    """The process. Use it as a context manager: it is registered when the block begins and gone when it ends."""
+    """The process. Use it as a context manager: it is registered when the block begins and gone when it ends.
 
-    def __init__(self, server: ApiServer, folder: Path, name: str, *options: str) -> None:
+    `become` starts it, such as a program that gives up privileges first.
+    """
+
+    def __init__(self, server: ApiServer, folder: Path, name: str, *options: str, become: tuple[str, ...] = ()) -> None:
         self.name = name
         self.api = RawApi(server.admin_kubeconfig)
         self.events: list[dict[str, str]] = []
         self._log = folder / f"{name}.log"
         self._command = [
-            *WEFT, "up", "--kubernetes", "--kubeconfig", str(server.admin_kubeconfig), "--name", name, "--json",
+            *become, *WEFT, "up", "--kubernetes", "--kubeconfig", str(server.admin_kubeconfig), "--name", name, "--json",
             *options,
         ]  # fmt: skip
         self._awaited = ("Webhook", "registered") if "--no-webhook" not in options else (f"Node {name}", "ready")
