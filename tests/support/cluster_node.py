@@ -74,8 +74,8 @@ class ClusterNode:
         self.events: list[dict[str, str]] = []
         self._log = folder / f"{name}.log"
         self._command = [
-            *become, *WEFT, "up", "--kubernetes", "--kubeconfig", str(server.admin_kubeconfig), "--name", name, "--json",
-            *options,
+            *become, *WEFT, "up", "--kubernetes", "--kubeconfig", str(server.admin_kubeconfig), "--name", name,
+            "--json", *options,
         ]  # fmt: skip
         self._awaited = ("Webhook", "registered") if "--no-webhook" not in options else (f"Node {name}", "ready")
 
