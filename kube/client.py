@@ -127,14 +127,20 @@ class Client:
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE)
         with _translated(f"watch {path}"):
             response = await self._send("GET", path, query, None, "application/json", limits)
+        transport = response.connection.transport if response.connection is not None else None
         try:
             yield _lines(path, response.content)
         finally:
             response.close()
+            if transport is not None:
+                # Otherwise it would stay until the other side has agreed to the end of TLS, after ours has ended, even.
+                transport.abort()
 
     async def close(self) -> None:
         """Close all connections."""
         await self._rest.close()
+        # What was cut is let go of in the event loop's next turn, which may be its last.
+        await asyncio.sleep(0)
 
     async def _send(
         self,
