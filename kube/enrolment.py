@@ -22,6 +22,10 @@ PERMISSIVE_PORTS = "weft.dev/permissive-ports"
 EGRESS = "weft.dev/egress"
 """Annotation of a namespace: `allowed` or `refused` for addresses outside the mesh (rule H6)."""
 
+ACCESS_LOG = "weft.dev/access-log"
+"""Annotation of a namespace or a pod: `off`, `errors`, `sampled` or `all` of the requests it serves are logged; the
+pod's wins. What is refused is logged always (rule A12)."""
+
 EXPORT_TO = "weft.dev/export-to"
 """Annotation of a Service or a namespace: whose callers are told where access is permissive (rule A16): namespaces,
 comma-separated, `.` for its own, `*` for all. The Service's wins."""

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from kube.problem import Problem
-from mesh.settings import Egress, Mtls
+from mesh.settings import AccessLog, Egress, Mtls
 from smi.kinds import HttpMatch
 
 
@@ -190,6 +190,7 @@ class Workload:
     egress: Egress
     mtls: Mtls
     ports: tuple[InboundPort, ...]
+    access_log: AccessLog = AccessLog.OFF
 
 
 @dataclass(frozen=True, slots=True)

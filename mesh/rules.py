@@ -64,7 +64,8 @@ def guard(given: RoleInput) -> Guarded:
     grants = () if given.open else given.grants
     ports = tuple(_inbound(port, given.open, grants) for port in role.ports)
     problems = tuple(problem for grant in grants for problem in _idle(grant, role.ports))
-    return Guarded(Workload(role.id, role.identity, role.egress, role.mtls, ports), problems)
+    workload = Workload(role.id, role.identity, role.egress, role.mtls, ports, role.access_log)
+    return Guarded(workload, problems)
 
 
 def _inbound(port: RolePort, open_to_all: bool, grants: tuple[Grant, ...]) -> InboundPort:

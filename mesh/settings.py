@@ -27,6 +27,15 @@ class Egress(StrEnum):
     REFUSED = "refused"
 
 
+class AccessLog(StrEnum):
+    """Which of the requests that rules let in are logged by the server's sidecar."""
+
+    OFF = "off"
+    ERRORS = "errors"
+    SAMPLED = "sampled"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeshSettings:
     """Defaults of the mesh. `cluster_domain` ends service names, `trust_domain` opens SPIFFE IDs."""
@@ -36,3 +45,4 @@ class MeshSettings:
     access: Access = Access.ENFORCED
     mtls: Mtls = Mtls.STRICT
     egress: Egress = Egress.ALLOWED
+    access_log: AccessLog = AccessLog.OFF

@@ -18,7 +18,7 @@ from mesh.inbound import RolePort, listens_on, ports_of, taken_ports
 from mesh.model import Identity, PodDestination, PodId, ServiceId
 from mesh.modes import Modes, PodModes, pod_modes
 from mesh.services import MeshService, is_address
-from mesh.settings import Egress, Mtls
+from mesh.settings import AccessLog, Egress, Mtls
 
 PodName = tuple[str, str]
 """Namespace and name of a pod: a PodId that hashes at the speed of a plain tuple."""
@@ -49,6 +49,7 @@ class Role:
     egress: Egress
     mtls: Mtls
     ports: tuple[RolePort, ...]
+    access_log: AccessLog = AccessLog.OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ def _roles(
             identities[name],
             modes.mtls,
             modes.permissive_ports,
+            modes.access_log,
             listening,
             tuple(service.id for service in services),
         )
@@ -172,8 +174,10 @@ def _roles(
 
 def _role(identity: Identity, egress: Egress, modes: PodModes, ports: tuple[RolePort, ...]) -> Role:
     parts = [str(modes.mtls), *(f"{port.number} {port.protocol} {port.mtls}" for port in ports)]
+    parts += [f"log {modes.access_log}"] if modes.access_log is not AccessLog.OFF else []
     digest = blake2b("\n".join(parts).encode(), digest_size=6).hexdigest()
-    return Role(f"{identity.namespace}/{identity.service_account}/{digest}", identity, egress, modes.mtls, ports)
+    name = f"{identity.namespace}/{identity.service_account}/{digest}"
+    return Role(name, identity, egress, modes.mtls, ports, modes.access_log)
 
 
 def _destinations(pod: Pod, role: Role) -> tuple[PodDestination, ...]:

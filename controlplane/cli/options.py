@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mesh.settings import Access, Egress, MeshSettings, Mtls
+from mesh.settings import Access, AccessLog, Egress, MeshSettings, Mtls
 
 Paths = Annotated[list[Path], typer.Argument(help="Files or folders of Kubernetes manifests.", exists=True)]
 Filenames = Annotated[
@@ -19,6 +19,9 @@ TrustDomain = Annotated[str, typer.Option(help="What SPIFFE IDs begin with.")]
 AccessMode = Annotated[Access, typer.Option("--access", help="Whether TrafficTargets are enforced by default.")]
 MtlsMode = Annotated[Mtls, typer.Option("--mtls", help="Whether plaintext from un-meshed callers is accepted.")]
 EgressMode = Annotated[Egress, typer.Option("--egress", help="What happens to traffic that leaves the mesh.")]
+AccessLogMode = Annotated[
+    AccessLog, typer.Option("--access-log", help="Which requests sidecars log, besides those refused.")
+]
 Kubeconfig = Annotated[
     Path | None, typer.Option("--kubeconfig", help="A kubeconfig; else what kubectl would take.", dir_okay=False)
 ]

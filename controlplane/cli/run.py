@@ -24,7 +24,7 @@ from controlplane.cli.durations import IntermediateLifetime, LeafLifetime, RootL
 from controlplane.cli.output import fail
 from controlplane.settings import ControlPlaneSettings, KubernetesSettings, PlaneSettings, WebhookCertificate
 from kube.settings import ClientSettings, ConfigurationError
-from mesh.settings import Access, Egress, MeshSettings, Mtls
+from mesh.settings import Access, AccessLog, Egress, MeshSettings, Mtls
 from proxy import ports
 from xds.server import TransportKind
 
@@ -58,6 +58,7 @@ def run(
     access: options.AccessMode = Access.ENFORCED,
     mtls: options.MtlsMode = Mtls.STRICT,
     egress: options.EgressMode = Egress.ALLOWED,
+    access_log: options.AccessLogMode = AccessLog.OFF,
     webhook_certificate: Annotated[
         WebhookCertificate, typer.Option(help="Who makes the webhook's certificate and sets the caBundles.")
     ] = WebhookCertificate.WEFT,
@@ -76,7 +77,9 @@ def run(
     common = PlaneSettings(
         xds_port=xds_port, xds_transport=xds_transport,
         admin_address=admin_address, admin_port=admin_port, admin_socket=admin_socket,
-        mesh=MeshSettings(trust_domain=trust_domain, access=access, mtls=mtls, egress=egress),
+        mesh=MeshSettings(
+            trust_domain=trust_domain, access=access, mtls=mtls, egress=egress, access_log=access_log
+        ),
         lifetimes=Lifetimes(root=root_lifetime, intermediate=intermediate_lifetime, leaf=leaf_lifetime),
     )  # fmt: skip
     if kubernetes:

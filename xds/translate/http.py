@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from mesh.settings import AccessLog
 from xds import pb
 from xds.translate import logs, telemetry
 from xds.translate.sources import ads
@@ -40,7 +41,7 @@ def towards_destination(name: str) -> pb.Filter:
     return _filter(manager)
 
 
-def towards_app(name: str) -> pb.Filter:
+def towards_app(name: str, access_log: AccessLog) -> pb.Filter:
     """Callers' requests to the app. Without a route configuration that says otherwise, RBAC refuses all of them."""
     manager = _manager(name)
     manager.rds.CopyFrom(_rds(name))
@@ -49,6 +50,7 @@ def towards_app(name: str) -> pb.Filter:
     manager.http_filters.append(_router())
     manager.access_log.append(telemetry.requests_to(name.removeprefix("inbound/")))
     manager.access_log.append(logs.requests_denied_by_rules(name))
+    manager.access_log.extend(logs.requests_served(name, access_log))
     # Rules look at the path the app will see, so what is ambiguous about it is settled before both.
     manager.normalize_path.value = True
     manager.merge_slashes = True

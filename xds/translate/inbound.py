@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from mesh.model import InboundPort, Protocol
-from mesh.settings import Mtls
+from mesh.settings import AccessLog, Mtls
 from xds import pb
 from xds.names import INBOUND_LISTENER
 from xds.resource import Resource, encode
@@ -29,7 +29,9 @@ def bare(ports: Iterable[InboundPort]) -> tuple[InboundPort, ...]:
     return tuple(replace(port, http_rules=(), tcp_rules=()) for port in ports)
 
 
-def inbound_listener(ports: Iterable[InboundPort], trust_domain: str, settings: TranslateSettings) -> Resource:
+def inbound_listener(
+    ports: Iterable[InboundPort], trust_domain: str, access_log: AccessLog, settings: TranslateSettings
+) -> Resource:
     """The whole listener. Ports whose chains are equal share nothing: each drains alone, if it ever has to."""
     listener = sockets.bound(INBOUND_LISTENER, settings.bind_address, settings.inbound_port)
     listener.traffic_direction = pb.TrafficDirection.INBOUND
@@ -38,7 +40,7 @@ def inbound_listener(ports: Iterable[InboundPort], trust_domain: str, settings: 
     sockets.wait_at_most(listener, settings.inspection_timeout)
     branches = {}
     for port in ports:
-        listener.filter_chains.extend(_chains(port, trust_domain))
+        listener.filter_chains.extend(_chains(port, trust_domain, access_log))
         branches[str(port.port)] = _branch(port)
     refuse = chain("refused/port", tcp.refusing("refused/port", UNKNOWN_PORT))
     listener.default_filter_chain.CopyFrom(refuse)
@@ -48,25 +50,25 @@ def inbound_listener(ports: Iterable[InboundPort], trust_domain: str, settings: 
     return encode(INBOUND_LISTENER, listener)
 
 
-def _chains(port: InboundPort, trust_domain: str) -> Iterator[pb.FilterChain]:
+def _chains(port: InboundPort, trust_domain: str, access_log: AccessLog) -> Iterator[pb.FilterChain]:
     name = naming.inbound(port.port)
     if port.protocol is not Protocol.TCP:
         mtls = transport.downstream_mtls(trust_domain)
-        yield chain(_name("mtls-http", port), http.towards_app(name), transport=mtls)
+        yield chain(_name("mtls-http", port), http.towards_app(name, access_log), transport=mtls)
     if not port.protocol.is_http:
         mtls = transport.downstream_mtls_by_secret(name)
         yield chain(_name("mtls-tcp", port), tcp.towards_app(name), transport=mtls)
-    yield from _plaintext_chains(port)
+    yield from _plaintext_chains(port, access_log)
 
 
-def _plaintext_chains(port: InboundPort) -> Iterator[pb.FilterChain]:
+def _plaintext_chains(port: InboundPort, access_log: AccessLog) -> Iterator[pb.FilterChain]:
     """Under strict mTLS one that refuses; else as under mTLS, where no identity counts as nobody (rule H3)."""
     name = naming.inbound(port.port)
     if port.mtls is Mtls.STRICT:
         yield chain(_name("plaintext", port), tcp.refusing(f"refused/{name}", PLAINTEXT_REFUSED))
         return
     if port.protocol is not Protocol.TCP:
-        yield chain(_name("plaintext-http", port), http.towards_app(name))
+        yield chain(_name("plaintext-http", port), http.towards_app(name, access_log))
     if not port.protocol.is_http:
         refused = tcp.refusing(f"refused/{name}", NO_IDENTITY)
         allowed = tcp.in_plaintext(name) if port.open else refused

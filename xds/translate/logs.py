@@ -1,19 +1,24 @@
-"""Access logs of refusals, as JSON on standard output: who, where to, and why (rule A12).
+"""Access logs as JSON on standard output: who, where to, and, of refusals, why (rule A12).
 
-Rule: what is allowed is not logged; what is refused always is, and who it was is never taken from a header. Counters
-say how often: RBAC's own, `ssl.fail_verify_san` for TCP callers refused in the handshake, `refused/…` for the chains
-that only refuse.
+Rule: what is refused is logged always, what is allowed if a person wants it, and who it was is never taken from a
+header. Counters say how often: those of `telemetry`, RBAC's own, `ssl.fail_verify_san` for TCP callers refused in the
+handshake, `refused/…` for the chains that only refuse.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from mesh.settings import AccessLog
 from xds import pb
 
 NO_CLUSTER: Final = "NC"
 """Envoy's response flag for a route whose cluster does not exist: we took it away, because no rule allows it now."""
 
+SAMPLE_PERCENT: Final = 1
+SAMPLE_KEY: Final = "weft.access_log.sampled"
+"""Of Envoy's runtime; nobody sets it, so the percentage holds."""
+_DENIED: Final = "response.code_details.startsWith('rbac_access_denied')"
 _CONNECTION: Final = {
     "event": "refused",
     "time": "%START_TIME%",
@@ -45,7 +50,31 @@ def requests_without_cluster(reason: str, destination: str) -> pb.AccessLog:
 def requests_denied_by_rules(destination: str) -> pb.AccessLog:
     """Requests that RBAC answered with 403; the reason is RBAC's own words."""
     log = _log(_REQUEST | {"destination": destination, "reason": "%RESPONSE_CODE_DETAILS%"})
-    return _only(log, "response.code_details.startsWith('rbac_access_denied')")
+    return _only(log, _DENIED)
+
+
+def requests_served(destination: str, wanted: AccessLog) -> list[pb.AccessLog]:
+    """Requests that rules let in, those of them that are wanted."""
+    if wanted is AccessLog.OFF:
+        return []
+    served = _REQUEST | {
+        "event": "request",
+        "destination": destination,
+        "flags": "%RESPONSE_FLAGS%",
+        "duration_ms": "%DURATION%",
+        "received_bytes": "%BYTES_RECEIVED%",
+        "sent_bytes": "%BYTES_SENT%",
+    }
+    failed = " && (!has(response.code) || response.code >= 500)" if wanted is AccessLog.ERRORS else ""
+    log = _only(_log(served), f"!({_DENIED}){failed}")
+    if wanted is AccessLog.SAMPLED:
+        let_in = pb.AccessLogFilter()
+        let_in.CopyFrom(log.filter)
+        sample = pb.AccessLogFilter()
+        sample.runtime_filter.runtime_key = SAMPLE_KEY
+        sample.runtime_filter.percent_sampled.numerator = SAMPLE_PERCENT
+        log.filter.and_filter.filters.extend([let_in, sample])
+    return [log]
 
 
 def every_connection(reason: str) -> pb.AccessLog:

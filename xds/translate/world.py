@@ -13,7 +13,7 @@ from typing import Final
 
 from mesh.model import Identity, InboundPort, Mesh, MeshedAddress, Workload
 from mesh.remember import Remembered, RememberedMap
-from mesh.settings import Egress
+from mesh.settings import AccessLog, Egress
 from xds.resource import CLUSTER, LISTENER, TYPES, Resource
 from xds.snapshot import Named, Snapshot, World
 from xds.translate import access, clusters
@@ -41,7 +41,7 @@ class Translator:
         self._outbound = RememberedMap[Egress, tuple[Egress, tuple[MeshedAddress, ...]], Resource](
             lambda leaf: outbound_listener(*leaf, settings)
         )
-        self._inbound = RememberedMap[str, tuple[tuple[InboundPort, ...], str], Resource](
+        self._inbound = RememberedMap[str, tuple[tuple[InboundPort, ...], str, AccessLog], Resource](
             lambda leaf: inbound_listener(*leaf, settings)
         )
         self._routes = RememberedMap[RolePort, access.Requesters | None, Resource | None](access.inbound_routes)
@@ -79,7 +79,10 @@ class Translator:
         """The constant clusters, the two bound listeners, the rules."""
         outbound = self._outbound({egress: (egress, meshed) for egress in Egress})
         inbound = self._inbound(
-            {role: (bare(workload.ports), workload.identity.trust_domain) for role, workload in workloads.items()}
+            {
+                role: (bare(workload.ports), workload.identity.trust_domain, workload.access_log)
+                for role, workload in workloads.items()
+            }
         )
         ports = {(role, port.port): port for role, workload in workloads.items() for port in workload.ports}
         routes = self._routes({key: access.requesters(port) for key, port in ports.items()})
