@@ -91,7 +91,7 @@ class KeptPod:
         if self._pod is not None and self._alive and self._document is not None:
             report = self._pod.report()
             unready = {name: replace(each, ready=False) for name, each in report.containers.items()}
-            await self._write(self._status(over=False, report=replace(report, containers=unready)))
+            await self._write(self._status(self._document, replace(report, containers=unready), over=False))
 
     @property
     def _alive(self) -> bool:
@@ -111,7 +111,7 @@ class KeptPod:
             self._end(None)
         elif not self._alive and not self.refusal:
             await self._begin(document)
-        await self._report(deleting=deleting)
+        await self._report(document, deleting=deleting)
         if deleting and not self._alive and not self._deleted:
             await self._delete()
 
@@ -156,14 +156,14 @@ class KeptPod:
         if self._node.lives.get(self.key) is pod:
             self._node.lives.kill(self.key)
 
-    async def _report(self, *, deleting: bool) -> None:
+    async def _report(self, document: RawDocument, *, deleting: bool) -> None:
         over = not self._alive and (self._pod is not None or deleting)
         if self._written.get("phase") in ENDED or (self._pod is None and not self.refusal and not deleting):
             return
         report = self._pod.report() if self._pod is not None else PodReport()
         restarting = over and not deleting and report.phase not in ENDED
         if not restarting:
-            await self._write(self._status(over=over, report=report))
+            await self._write(self._status(document, report, over=over))
             await self._explain(self.refusal or report.waiting)
 
     async def _explain(self, why: str) -> None:
@@ -174,9 +174,8 @@ class KeptPod:
             await self._node.events.tell(regarding, Said(reason, "Run", why), self._node.clock.now(), 1)
         self._said = why
 
-    def _status(self, *, over: bool, report: PodReport) -> RawDocument:
-        assert self._document is not None  # noqa: S101 - nobody is told of a pod that is not there
-        return pod_status(self._document, report, self._scene(over=over))
+    def _status(self, document: RawDocument, report: PodReport, *, over: bool) -> RawDocument:
+        return pod_status(document, report, self._scene(over=over))
 
     def _scene(self, *, over: bool) -> Scene:
         node = self._node
