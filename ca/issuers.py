@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
@@ -29,6 +29,13 @@ LONGEST_BACKDATE: Final = timedelta(days=1)
 no more than a tenth of their life, or a short-lived one would be due for renewal when it is made."""
 TRUST_DOMAIN: Final = re.compile(r"(?=.{1,255}\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 """SPIFFE-ID §2.1, without empty labels: a name constraint that starts with a dot would mean all subdomains."""
+
+
+UNREADABLE: Final = (
+    ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.ExtensionNotFound, x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""What the parsers raise where something is no certificate that we can read."""
 
 
 class BadIssuer(Exception):  # noqa: N818 - it names what was read
@@ -127,9 +134,13 @@ def read_intermediate(pem: bytes, root: Issuer, trust_domain: str) -> Issuer:
 def read_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     """Certificates without keys. Raises BadIssuer."""
     try:
-        return tuple(x509.load_pem_x509_certificates(pem))
-    except ValueError as error:
+        found = tuple(x509.load_pem_x509_certificates(pem))
+        for each in found:
+            # Parsed when asked for: what can't be is found here and not in use.
+            each.public_key(), each.extensions, each.subject, each.issuer
+    except UNREADABLE as error:
         raise BadIssuer("does not hold certificates") from error
+    return found
 
 
 def _read(pem: bytes, trust_domain: str) -> Issuer:
@@ -138,10 +149,11 @@ def _read(pem: bytes, trust_domain: str) -> Issuer:
         key = load_pem_private_key(pem[pem.find(b"-----BEGIN PRIVATE KEY-----") :], password=None)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (ValueError, TypeError, x509.ExtensionNotFound) as error:
+        certified = certificate.public_key()
+    except UNREADABLE as error:
         # The parsers' own words may quote what they could not read.
         raise BadIssuer("does not hold a signing certificate and its key") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certified:
         raise BadIssuer("holds a key that does not belong to its certificate")
     if not basic.ca:
         raise BadIssuer("holds a certificate that may not sign")
@@ -154,7 +166,7 @@ def _read(pem: bytes, trust_domain: str) -> Issuer:
 def _check_signature(certificate: Issuer, signer: Issuer) -> None:
     try:
         certificate.certificate.verify_directly_issued_by(signer.certificate)
-    except (InvalidSignature, ValueError, TypeError) as error:
+    except (InvalidSignature, *UNREADABLE) as error:
         raise BadIssuer("was not signed by the root beside it") from error
 
 

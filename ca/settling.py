@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ca.issuers import Issuer, cross_sign, make_intermediate, make_root
+from ca.issuers import UNREADABLE, Issuer, cross_sign, make_intermediate, make_root
 from ca.rotation import NOBODY, Action, Onlookers, State, Step, Validity, Wish, decide
 from ca.storage import StorageError
 from kube.clock import Clock
@@ -286,6 +286,6 @@ def _age(certificate: x509.Certificate) -> tuple[datetime, bytes]:
 def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True
