@@ -80,7 +80,7 @@ class Watched(Cache):
         self.published: list[float] = []
 
     def publish(self, world: World, seen: float | None = None) -> None:
-        super().publish(world)
+        super().publish(world, seen)
         self.published.append(time.perf_counter())
 
 
