@@ -203,10 +203,14 @@ class Authority:
             seen = replace(seen, in_force=False)
         try:
             issuers = await self._issuer_store.refreshed(self._issuers, self._clock, seen)
+            if issuers is not self._issuers:
+                self._use(issuers)
         except StorageError as error:
             return str(error)
-        if issuers is not self._issuers:
-            self._use(issuers)
+        except Exception as error:
+            # Our own failure: leaves are renewed with the issuers there are.
+            log.exception("issuers could not be looked at")
+            return f"{type(error).__name__} while the issuers were looked at"
         return ""
 
     async def _spread(self, publish: Publish) -> None:

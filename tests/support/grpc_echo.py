@@ -49,7 +49,7 @@ def hold(address: str, seconds: float) -> None:
             for _ in channel.stream_stream(METHOD)(talk(), timeout=seconds + 30):
                 count += 1
         except grpc.RpcError as error:
-            result["error"] = f"{error.code()}: {error.details()}"  # type: ignore[attr-defined]
+            result["error"] = f"{error.code()}: {error.details()}"
     print(json.dumps(result | {"messages": count}))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from kube.client import ApiError, ApiUnavailable
 
 
-class Killed(Exception):  # noqa: N818 - it says what happened to the process
+class Killed(BaseException):
     """The process is no more: nothing it would have done next is done."""
 
 

@@ -227,6 +227,24 @@ async def test_a_root_that_is_removed_while_it_is_in_use_stays_trusted_and_is_mi
         assert authority.trouble == ""
 
 
+async def test_a_failure_of_ours_in_a_rotation_leaves_leaves_to_be_renewed(folder: Path, clock: FakeClock) -> None:
+    authority = opened(folder, clock)
+    await authority.secrets(WEB)
+
+    def fail(bundle: bytes) -> Seen:
+        return Seen(acknowledged=None)  # type: ignore[arg-type]  # a bug of ours
+
+    await authority.ask(Wish.ROOT)
+    published: list[object] = []
+    for _ in range(3):
+        await authority.look(lambda *each: published.append(each), fail)
+    assert authority.trouble == "TypeError while the issuers were looked at"
+    clock.set(clock.now() + HOUR)
+    before = len(published)
+    await authority.look(lambda *each: published.append(each), fail)
+    assert len(published) == before + 1
+
+
 async def test_a_folder_that_is_emptied_is_filled_again_with_the_same_root(folder: Path, clock: FakeClock) -> None:
     authority = opened(folder, clock)
     async with running(authority, clock, Watched()):
