@@ -1,4 +1,4 @@
-"""What is counted: one histogram of requests and three counters of connections, on each side, for Envoy's own /stats.
+"""What is counted: one histogram of requests and four counters of connections, on each side, for Envoy's own /stats.
 
 Rule: a label holds what the control plane wrote, what a certificate proves, or a number; never text that a caller
 chose. So the number of series follows the edges of the mesh, and `LIMIT` ends it. The names by which people ask are
