@@ -75,6 +75,7 @@ class DeltaMachine(Machine[DeltaRequest]):
         super()._follow(names)
 
     def _answer(self, dialogue: Dialogue, sent: Sent, request: DeltaRequest) -> None:
+        self.unanswered -= 1
         nack = dialogue.answered(request.rejection)
         if nack is not None:
             self.nacks.append(nack)

@@ -53,6 +53,8 @@ class Machine(ABC, Generic[AnyRequest]):
         self.calm = False
         """Whether an ACK of what is unanswered leaves nothing to do: then nobody need pull when it comes, and when the
         view changes only what changed need be looked at."""
+        self.unanswered = 0
+        """Responses that wait for their answers, at most one of each type."""
         self._assembler = assembler
         self._names = names
         self._only_type = only_type
@@ -155,6 +157,7 @@ class Machine(ABC, Generic[AnyRequest]):
             response, offered, self._tried(plan, response), dialogue.held, dialogue.odd, self._round,
             warms=bool(plan.adds), complete=not later and plan.stage is None,
         )  # fmt: skip
+        self.unanswered += 1
         dialogue.last = response
         dialogue.gated_since = None
         dialogue.pushes += 1

@@ -145,7 +145,7 @@ class Session:
         machine = self._machine
         try:
             machine.receive(machine.read(self._commons.reader, data), time.monotonic())
-            if self._told_of is not None and self.brought_up():
+            if self._told_of is not None and not machine.unanswered and (machine.calm or self.brought_up()):
                 self._commons.counters.convergence.add(time.monotonic() - self._told_of)
                 self._told_of = None
             if machine.calm:

@@ -61,6 +61,7 @@ class SotwMachine(Machine[SotwRequest]):
             dialogue.brought = request.version
 
     def _answer(self, dialogue: Dialogue, sent: Sent, request: SotwRequest) -> None:
+        self.unanswered -= 1
         nack = dialogue.answered(request.rejection)
         if nack is not None:
             self.nacks.append(nack)
