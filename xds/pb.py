@@ -114,7 +114,7 @@ from xds._pb.envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from xds._pb.envoy.type.matcher.v3.string_pb2 import StringMatcher
 from xds._pb.xds.core.v3.extension_pb2 import TypedExtensionConfig as XdsExtension
 from xds._pb.xds.type.matcher.v3.matcher_pb2 import Matcher
-from xds._pb.xds.type.v3.typed_struct_pb2 import TypedStruct
+from xds.stats_logger import StatsConfig
 
 __all__ = [
     "RBAC",
@@ -193,6 +193,7 @@ __all__ = [
     "Secret",
     "SocketAddress",
     "SocketOption",
+    "StatsConfig",
     "StdoutAccessLog",
     "StringMatcher",
     "StringValue",
@@ -208,7 +209,6 @@ __all__ = [
     "TransportProtocolInput",
     "TransportSocket",
     "TypedExtensionConfig",
-    "TypedStruct",
     "UInt32Value",
     "UpstreamConnectMode",
     "UpstreamConnectionOptions",

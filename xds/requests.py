@@ -9,62 +9,44 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any, Final, Generic, TypeVar
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message_factory import GetMessageClass
 
 from xds.resource import unseen
 from xds.resourceset import NOTHING, ResourceSet
+from xds.schema import Field, classes
 from xds.wire import DeltaRequest, ProtocolFault, Rejection, SotwRequest
 
 REMEMBERED_REQUESTS: Final = 512
 REMEMBERED_BYTES: Final = 8 * 1024 * 1024
 """Of all the requests that one memory is of; what was read from them takes some ten times as much memory."""
 
-_BYTES, _STRING, _MESSAGE, _INT32 = 12, 9, 11, 5
-"""FieldDescriptorProto.Type."""
-_ONE, _MANY = 1, 3
-"""FieldDescriptorProto.Label."""
-
-_SCHEMA: Final[dict[str, list[tuple[str, int, int, int, str]]]] = {
-    "Node": [("id", 1, _STRING, _ONE, "")],
-    "Status": [("code", 1, _INT32, _ONE, ""), ("message", 2, _STRING, _ONE, "")],
-    "Entry": [("key", 1, _STRING, _ONE, ""), ("value", 2, _STRING, _ONE, "")],
+_SCHEMA: Final = {
+    "Node": [Field("id", 1, "string")],
+    "Status": [Field("code", 1, "int32"), Field("message", 2, "string")],
+    "Entry": [Field("key", 1, "string"), Field("value", 2, "string")],
     "Delta": [
-        ("node", 1, _MESSAGE, _ONE, "Node"),
-        ("type_url", 2, _STRING, _ONE, ""),
-        ("subscribe", 3, _STRING, _MANY, ""),
-        ("unsubscribe", 4, _STRING, _MANY, ""),
-        ("initial", 5, _BYTES, _MANY, ""),
-        ("nonce", 6, _STRING, _ONE, ""),
-        ("error_detail", 7, _MESSAGE, _ONE, "Status"),
+        Field("node", 1, "Node"),
+        Field("type_url", 2, "string"),
+        Field("subscribe", 3, "string", many=True),
+        Field("unsubscribe", 4, "string", many=True),
+        Field("initial", 5, "bytes", many=True),
+        Field("nonce", 6, "string"),
+        Field("error_detail", 7, "Status"),
     ],
     "Sotw": [
-        ("version", 1, _STRING, _ONE, ""),
-        ("node", 2, _MESSAGE, _ONE, "Node"),
-        ("names", 3, _STRING, _MANY, ""),
-        ("type_url", 4, _STRING, _ONE, ""),
-        ("nonce", 5, _STRING, _ONE, ""),
-        ("error_detail", 6, _MESSAGE, _ONE, "Status"),
+        Field("version", 1, "string"),
+        Field("node", 2, "Node"),
+        Field("names", 3, "string", many=True),
+        Field("type_url", 4, "string"),
+        Field("nonce", 5, "string"),
+        Field("error_detail", 6, "Status"),
     ],
 }
 """discovery.proto, v3, as far as we read it. A map is encoded as its entries, each a message of key and value
 (protobuf's encoding page, "Maps"): kept as bytes, a thousand of them are compared without being decoded."""
 
 
-def _classes() -> dict[str, Any]:
-    file = FileDescriptorProto(name="weft/requests.proto", package="weft", syntax="proto3")
-    for name, fields in _SCHEMA.items():
-        message = file.message_type.add(name=name)
-        for field, number, kind, label, of in fields:
-            type_name = f".weft.{of}" if of else None
-            message.field.add(name=field, number=number, type=kind, label=label, type_name=type_name)
-    pool = DescriptorPool()
-    pool.Add(file)
-    return {name: GetMessageClass(pool.FindMessageTypeByName(f"weft.{name}")) for name in _SCHEMA}
-
-
-_CLASSES: Final = _classes()
+_CLASSES: Final = classes(DescriptorPool(), "weft", _SCHEMA)
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")

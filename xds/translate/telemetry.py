@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from xds import pb
+from xds.stats_logger import MILLISECONDS
 
 METADATA: Final = "weft"
 WORKLOAD: Final = "workload"
@@ -19,7 +20,6 @@ WORKLOAD: Final = "workload"
 LIMIT: Final = 4096
 """Series of a kind that one sidecar keeps at most; what would be beyond them is not counted."""
 
-_TYPE: Final = "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config"
 _ANSWER: Final = {"code": "%RESPONSE_CODE%", "grpc": "%GRPC_STATUS_NUMBER%", "flags": "%RESPONSE_FLAGS%"}
 _OPENED: Final = ("TcpUpstreamConnected",)
 _CLOSED: Final = ("TcpConnectionEnd",)
@@ -68,7 +68,7 @@ def _connect_and_close(proxy: pb.TcpProxy, labels: Mapping[str, str], side: str)
 
 def _histogram(side: str, labels: Mapping[str, str]) -> pb.AccessLog:
     stat = {"name": f"{side}_ms", "tags": _tags(labels)}
-    return _log({"histograms": [{"stat": stat, "unit": "Milliseconds", "value_format": "%DURATION%"}]})
+    return _log({"histograms": [{"stat": stat, "unit": MILLISECONDS, "value_format": "%DURATION%"}]})
 
 
 def _counters(
@@ -77,7 +77,7 @@ def _counters(
     counters = [
         {
             "stat": {"name": f"{side}_tcp_{name}", "tags": _tags(labels)},
-            **({"value_format": amount} if isinstance(amount, str) else {"value_fixed": amount}),
+            **({"value_format": amount} if isinstance(amount, str) else {"value_fixed": {"value": amount}}),
         }
         for name, amount in amounts.items()
     ]
@@ -91,8 +91,7 @@ def _tags(labels: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _log(metrics: Mapping[str, Any]) -> pb.AccessLog:
-    """By Envoy's own schema, in JSON: the published Python classes are older than the limits (`stats_scope`)."""
-    scope: dict[str, Any] = {"prefix": "weft", "enable_eviction": True, "max_histograms": LIMIT, "max_counters": LIMIT}
-    config = pb.TypedStruct(type_url=_TYPE)
-    config.value.update({"stats_scope": scope, **metrics})
+    most = {"value": LIMIT}
+    scope = {"prefix": "weft", "enable_eviction": True, "max_histograms": most, "max_counters": most}
+    config = pb.StatsConfig(stats_scope=scope, **metrics)
     return pb.AccessLog(name="envoy.access_loggers.stats", typed_config=pb.packed(config))
