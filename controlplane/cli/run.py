@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -94,11 +95,18 @@ def run(
         serving = serve(
             ControlPlaneSettings(**_fields(common), paths=tuple(paths or ()), ca_folder=ca_folder, overlay=overlay)
         )
+    allow_connections()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serving)
     except (StorageError, OSError, ConfigurationError) as error:
         fail(str(error), 1)
+
+
+def allow_connections() -> None:
+    """As many open files as this process may have: each sidecar takes one, and the usual soft limit is 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def serve(settings: ControlPlaneSettings) -> None:
