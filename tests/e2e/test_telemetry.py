@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -28,6 +29,9 @@ OPEN = [
 REFUSED = ("other", "web-v1", 100)
 """A caller that no rule lets in: its own sidecar refuses, a connection for each request."""
 
+FLUSH = 6.0
+"""Seconds, longer than Envoy takes between two additions to its histograms."""
+
 Edge = tuple[str, str, str]
 """Caller, whom it called, code."""
 
@@ -35,7 +39,7 @@ Edge = tuple[str, str, str]
 @pytest.fixture(scope="module")
 def counted(running: EchoMesh) -> Iterator[tuple[EchoMesh, Counter[Edge], dict[str, list[Series]]]]:
     """What callers counted of 10,600 requests, and then what each sidecar tells."""
-    before = {name: scrape(running, name) for name in SIDECARS}
+    before = settled(running)
     running.write("telemetry.yaml", rules())
     clients = [
         (caller, service, running.start_echo(caller, "get", f"http://{service}{path}", str(count)))
@@ -74,6 +78,17 @@ def rules() -> str:
             ),
         ]
     )
+
+
+def settled(mesh: EchoMesh) -> dict[str, list[Series]]:
+    """What the sidecars tell once all that other tests asked of them has been added."""
+    latest = {name: scrape(mesh, name) for name in SIDECARS}
+    for _ in range(10):
+        time.sleep(FLUSH)
+        before, latest = latest, {name: scrape(mesh, name) for name in SIDECARS}
+        if of_callers(before) == of_callers(latest) and of_servers(before) == of_servers(latest):
+            return latest
+    pytest.fail("requests go on though no test asks any")
 
 
 def scrape(mesh: EchoMesh, name: str) -> list[Series]:
