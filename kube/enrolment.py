@@ -11,13 +11,22 @@ INJECTED = "weft.dev/injected"
 """Annotation the injector leaves on a pod that has a sidecar: `"true"`."""
 
 ACCESS = "weft.dev/access"
-"""Annotation of a namespace: `enforced` (default deny) or `permissive` (rule A1)."""
+"""Annotation of a namespace or a pod: `enforced` (default deny) or `permissive` (rule A1); the pod's wins."""
 
 MTLS = "weft.dev/mtls"
 """Annotation of a namespace or a pod: `strict` or `permissive` (rule H3); the pod's wins."""
 
 PERMISSIVE_PORTS = "weft.dev/permissive-ports"
 """Annotation of a pod: container ports, comma-separated, that take plaintext though the rest is strict (H3)."""
+
+STRICT_PORTS = "weft.dev/strict-ports"
+"""Annotation of a pod: container ports that take no plaintext though the rest does (H3); wins over the former."""
+
+OPEN_PORTS = "weft.dev/open-ports"
+"""Annotation of a pod: container ports that every meshed caller may use though access is enforced (rule A1)."""
+
+ENFORCED_PORTS = "weft.dev/enforced-ports"
+"""Annotation of a pod: container ports where access is enforced though it is permissive (A1); wins over the former."""
 
 EGRESS = "weft.dev/egress"
 """Annotation of a namespace: `allowed` or `refused` for addresses outside the mesh (rule H6)."""

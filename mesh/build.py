@@ -212,6 +212,8 @@ class Builder:
             backends=mesh.backends,
             pods=mesh.pods,
             headless=people.headless,
+            entries=people.entries,
+            service_entries=people.service_entries,
             permissive=permissive,
             limited=self._limited(announced),
             kept={name: exports for name, exports in announced.namespaces.items() if exports is not None},

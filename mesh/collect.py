@@ -11,6 +11,7 @@ from kube.problem import Problem
 from mesh.backends import ServiceBackends
 from mesh.endpoints import ServiceEndpoints
 from mesh.model import Backend, Destination, Endpoint, Identity, PodDestination, PodId, PortId, ServiceId, Workload
+from mesh.openings import Entry
 from mesh.routes import Routing, Watch
 from mesh.rules import Guarded
 from mesh.services import MeshService
@@ -37,12 +38,19 @@ class People:
     proxies: dict[PodId, str] = field(default_factory=dict)
     pods: dict[PodId, tuple[PodDestination, ...]] = field(default_factory=dict)
     headless: dict[PodId, tuple[ServiceId, ...]] = field(default_factory=dict)
+    entries: dict[PodId, Entry] = field(default_factory=dict)
+    service_entries: dict[ServiceId, Entry] = field(default_factory=dict)
 
 
 def people(populations: Mapping[str, Population]) -> People:
     """Everybody, wherever they live."""
     everybody = People()
-    for population in populations.values():
+    for namespace, population in populations.items():
+        entries = population.entries
+        everybody.entries.update((PodId(namespace, name), found) for name, found in entries.pods.items())
+        everybody.service_entries.update(
+            (ServiceId(namespace, name), found) for name, found in entries.services.items()
+        )
         everybody.roles.update(population.roles)
         everybody.proxies.update(population.proxies)
         everybody.pods.update(population.pods)

@@ -17,16 +17,17 @@ from mesh.model import Protocol
 from mesh.modes import PodModes
 from mesh.protocols import named_protocol
 from mesh.services import MeshPort, MeshService
-from mesh.settings import Mtls
+from mesh.settings import Access, Mtls
 
 
 @dataclass(frozen=True, slots=True)
 class RolePort:
-    """A port of a role, before any rule is looked at."""
+    """A port of a role, before any rule is looked at. `access` None: what the namespace says (rule A1)."""
 
     number: int
     protocol: Protocol
     mtls: Mtls
+    access: Access | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def ports_of(
 ) -> tuple[tuple[RolePort, ...], list[Problem]]:
     """The ports of a pod that declares `listening` and is selected by `services`, sorted by number."""
     protocols = {port.container_port: named_protocol(port.name, port.container_port) for port in listening}
-    protocols |= {number: named_protocol("", number) for number in modes.permissive_ports - protocols.keys()}
+    protocols |= {number: named_protocol("", number) for number in modes.declared - protocols.keys()}
     problems = []
     for number, uses in sorted(_uses(listening, services).items()):
         spoken = {use.port.protocol for use in uses}
@@ -68,7 +69,7 @@ def ports_of(
             problems.append(_contradiction(number, uses))
         protocols[number] = Protocol.DETECT if len(spoken) > 1 else spoken.pop()
     return tuple(
-        RolePort(number, protocol, Mtls.PERMISSIVE if number in modes.permissive_ports else modes.mtls)
+        RolePort(number, protocol, modes.mtls_of(number), modes.access_of(number))
         for number, protocol in sorted(protocols.items())
         if number not in SIDECAR_PORTS
     ), problems

@@ -9,9 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from kube.enrolment import ACCESS, ACCESS_LOG, EGRESS, MTLS, PERMISSIVE_PORTS
+from kube.enrolment import (
+    ACCESS,
+    ACCESS_LOG,
+    EGRESS,
+    ENFORCED_PORTS,
+    MTLS,
+    OPEN_PORTS,
+    PERMISSIVE_PORTS,
+    STRICT_PORTS,
+)
 from kube.objects import Namespace
 from kube.problem import Problem, Ref
 from mesh.exports import Exports, read_exports
@@ -41,13 +50,48 @@ class Modes:
 
 
 @dataclass(frozen=True, slots=True)
+class PortModes:
+    """Container ports that are exceptions: those where the stricter mode holds, and those where the other does."""
+
+    strict: frozenset[int] = frozenset()
+    lax: frozenset[int] = frozenset()
+
+    def of(self, port: int, strict: M, lax: M) -> M | None:
+        """Which of the two modes holds on a port; None: it is no exception."""
+        return strict if port in self.strict else lax if port in self.lax else None
+
+
+@dataclass(frozen=True, slots=True)
 class PodModes:
-    """The modes of a pod. `permissive_ports` are container ports that take plaintext though the rest is strict."""
+    """The modes of a pod, with the container ports that are exceptions from them.
+
+    `access` None: what the namespace says holds, so that a change there is no other role.
+    """
 
     mtls: Mtls
-    permissive_ports: frozenset[int] = frozenset()
+    mtls_ports: PortModes = PortModes()
     problems: tuple[Problem, ...] = ()
     access_log: AccessLog = AccessLog.OFF
+    access: Access | None = None
+    access_ports: PortModes = PortModes()
+
+    @property
+    def alike(self) -> tuple[object, ...]:
+        """What tells the modes of two pods apart."""
+        return (self.mtls, self.mtls_ports, self.access_log, self.access, self.access_ports)
+
+    @property
+    def declared(self) -> frozenset[int]:
+        """The ports that the annotations let somebody in to, whether or not a container declares them."""
+        return self.mtls_ports.lax | self.access_ports.lax
+
+    def mtls_of(self, port: int) -> Mtls:
+        """The mode of a port (rule H3)."""
+        return self.mtls_ports.of(port, Mtls.STRICT, Mtls.PERMISSIVE) or self.mtls
+
+    def access_of(self, port: int) -> Access | None:
+        """The mode of a port (rule A1); None: the namespace's."""
+        return self.access_ports.of(port, Access.ENFORCED, Access.PERMISSIVE) or self.access
 
 
 def namespace_modes(annotated: Annotated) -> Modes:
@@ -66,17 +110,73 @@ def namespace_modes(annotated: Annotated) -> Modes:
 
 
 def pod_modes(pod: Ref, annotations: Mapping[str, str], namespace: Modes) -> PodModes:
-    """The modes of a pod: its annotations, else its namespace's modes."""
-    mtls, problems = _mode(pod, annotations, MTLS, namespace.mtls, Mtls.STRICT)
+    """The modes of a pod: its annotations, else its namespace's modes. A port's own mode comes before the pod's."""
+    mtls, bad_mtls = _mode(pod, annotations, MTLS, namespace.mtls, Mtls.STRICT)
     logged, bad_log = _mode(pod, annotations, ACCESS_LOG, namespace.access_log, AccessLog.OFF)
-    words = [word.strip() for word in annotations.get(PERMISSIVE_PORTS, "").split(",") if word.strip()]
-    ports = frozenset(int(word) for word in words if _is_port(word))
-    wrong = tuple(
-        Problem(pod, _path(PERMISSIVE_PORTS), f"{word!r} is no port number; it is left out.", "H3")
-        for word in words
-        if not _is_port(word)
+    access: Access | None = None
+    bad_access: tuple[Problem, ...] = ()
+    if ACCESS in annotations:
+        access, bad_access = _mode(pod, annotations, ACCESS, namespace.access, Access.ENFORCED)
+    tls = _ports(pod, annotations, _Exceptions(STRICT_PORTS, PERMISSIVE_PORTS, "H3"))
+    calls = _ports(pod, annotations, _Exceptions(ENFORCED_PORTS, OPEN_PORTS, "A1"))
+    problems = (*bad_mtls, *bad_log, *bad_access, *tls.problems, *calls.problems)
+    return PodModes(
+        mtls=Mtls.STRICT if tls.unclear else mtls,
+        mtls_ports=tls.ports,
+        problems=problems,
+        access_log=logged,
+        access=Access.ENFORCED if calls.unclear else access,
+        access_ports=calls.ports,
     )
-    return PodModes(mtls, ports, (*problems, *bad_log, *wrong), logged)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exceptions:
+    """The two annotations that name exceptions from a mode, and the rule it is about."""
+
+    strict: str
+    lax: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What two such annotations say. `unclear`: the stricter mode is wanted for some port, and not which."""
+
+    ports: PortModes = PortModes()
+    unclear: bool = False
+    problems: tuple[Problem, ...] = ()
+
+
+_NO_EXCEPTION: Final = _Read()
+
+
+def _ports(pod: Ref, annotations: Mapping[str, str], keys: _Exceptions) -> _Read:
+    if keys.strict not in annotations and keys.lax not in annotations:
+        return _NO_EXCEPTION
+    strict, lax = _numbers(annotations, keys.strict), _numbers(annotations, keys.lax)
+    problems = [
+        Problem(pod, _path(keys.lax), f"{word!r} is no port number; it is left out.", keys.rule) for word in lax.wrong
+    ]
+    message = "{!r} is no port number. It can't be told which port was meant, so the stricter mode holds for all."
+    problems += [Problem(pod, _path(keys.strict), message.format(word), keys.rule) for word in strict.wrong]
+    for number in sorted(strict.right & lax.right):
+        message = f"Port {number} is in {keys.strict} too; the stricter mode holds."
+        problems.append(Problem(pod, _path(keys.lax), message, keys.rule))
+    exceptions = frozenset() if strict.wrong else lax.right - strict.right
+    return _Read(PortModes(strict.right, exceptions), bool(strict.wrong), tuple(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    right: frozenset[int]
+    wrong: tuple[str, ...]
+
+
+def _numbers(annotations: Mapping[str, str], key: str) -> _Numbers:
+    words = [word.strip() for word in annotations.get(key, "").split(",") if word.strip()]
+    right = frozenset(int(word) for word in words if _is_port(word))
+    return _Numbers(right, tuple(word for word in words if not _is_port(word)))
 
 
 def _mode(

@@ -12,6 +12,7 @@ from kube.problem import Problem
 from mesh.inbound import RolePort
 from mesh.model import HttpRule, Identity, InboundPort, Protocol, TcpRule, Workload
 from mesh.modes import Modes
+from mesh.openings import is_open
 from mesh.settings import Access
 from mesh.targets import Grant
 from mesh.workloads import Role
@@ -21,7 +22,7 @@ from mesh.workloads import Role
 class RoleInput:
     """A role and the grants for its identity, sorted by the TrafficTarget they come from.
 
-    `open`: the namespace is permissive, so grants are not enforced (rule A1).
+    `open`: the namespace is permissive, so grants are not enforced but on ports that say so (rule A1).
     """
 
     role: Role
@@ -61,15 +62,15 @@ def role_inputs(guarding: Guarding) -> Mapping[str, RoleInput]:
 def guard(given: RoleInput) -> Guarded:
     """Put the rules on the ports of a role."""
     role = given.role
-    grants = () if given.open else given.grants
-    ports = tuple(_inbound(port, given.open, grants) for port in role.ports)
-    problems = tuple(problem for grant in grants for problem in _idle(grant, role.ports))
+    ports = tuple(_inbound(port, is_open(port, by_default=given.open), given.grants) for port in role.ports)
+    enforced = tuple(port for port in role.ports if not is_open(port, by_default=given.open))
+    problems = tuple(problem for grant in given.grants for problem in _idle(grant, enforced))
     workload = Workload(role.id, role.identity, role.egress, role.mtls, ports, role.access_log)
     return Guarded(workload, problems)
 
 
 def _inbound(port: RolePort, open_to_all: bool, grants: tuple[Grant, ...]) -> InboundPort:
-    covering = [grant for grant in grants if grant.covers(port.number)]
+    covering = [] if open_to_all else [grant for grant in grants if grant.covers(port.number)]
     http = tuple(rule for grant in covering for rule in _http_rule(grant)) if port.protocol != Protocol.TCP else ()
     tcp = tuple(rule for grant in covering for rule in _tcp_rule(grant, port)) if not port.protocol.is_http else ()
     return InboundPort(port.number, port.protocol, port.mtls, open_to_all, http, tcp)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh.model import Backend, Identity, PodDestination, PodId, PortId, Scope, ServiceId, Workload
+from mesh.openings import OPEN, RULED, Entry, together
 from mesh.targets import Grant
 
 DIRECT_PODS: Final = 500
@@ -31,8 +32,8 @@ class Surroundings:
     """Everything there is to be told about.
 
     `destinations` have the Backends that each needs; `headless` are the headless Services that lead to a pod;
-    `permissive` the namespaces open to every meshed caller; `limited` the Services that only some namespaces are told
-    about, `kept` the namespaces that say so for all theirs.
+    `permissive` the namespaces open to every meshed caller, the entries what differs from its namespace; `limited` the
+    Services that only some namespaces are told about, `kept` the namespaces that say so for all theirs.
     """
 
     destinations: Mapping[PortId, frozenset[PortId]]
@@ -40,8 +41,19 @@ class Surroundings:
     pods: Mapping[PodId, tuple[PodDestination, ...]]
     headless: Mapping[PodId, tuple[ServiceId, ...]]
     permissive: frozenset[str]
+    entries: Mapping[PodId, Entry]
+    service_entries: Mapping[ServiceId, Entry]
     limited: Mapping[ServiceId, frozenset[str]]
     kept: Mapping[str, frozenset[str]]
+
+    def behind(self, backends: Iterable[PortId]) -> Entry:
+        """How callers get in to what stands behind a destination."""
+        services = {backend.service for backend in backends}
+        return together(self.service_entries.get(service) or self.usual(service.namespace) for service in services)
+
+    def usual(self, namespace: str) -> Entry:
+        """The entry of what says nothing itself."""
+        return OPEN if namespace in self.permissive else RULED
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +134,13 @@ def survey(surroundings: Surroundings) -> View:
             parts.backends |= backends
     direct: defaultdict[str, set[PodId]] = defaultdict(set)
     for pod, ports in surroundings.pods.items():
-        if pod.namespace not in surroundings.permissive:
-            if ports:
-                sorting.behind[ports[0].identity].pods.add(pod)
-        elif services := surroundings.headless.get(pod):
+        # Hardly ever is there an entry, and there may be 20,000 pods.
+        found = (surroundings.entries and surroundings.entries.get(pod)) or surroundings.usual(pod.namespace)
+        if found.ruled and ports:
+            sorting.behind[ports[0].identity].pods.add(pod)
+        if not found.open:
+            continue
+        if services := surroundings.headless.get(pod):
             for service in services:
                 for parts in sorting.toward(surroundings.limited.get(service)):
                     parts.pods.add(pod)
@@ -201,7 +216,9 @@ def _told(port: PortId, backends: Iterable[PortId], surroundings: Surroundings, 
     """Who is told about a destination: everyone, whom it is exported to, or who may call one of its identities."""
     if not surroundings.backends[port].identities:
         return [sorting.public]
-    if port.service.namespace in surroundings.permissive:
-        return sorting.toward(surroundings.limited.get(port.service))
+    found = surroundings.behind(backends)
+    told = sorting.toward(surroundings.limited.get(port.service)) if found.open else []
+    if not found.ruled or sorting.public in told:
+        return told
     identities = {identity for backend in backends for identity in surroundings.backends[backend].identities}
-    return [sorting.behind[identity] for identity in sorted(identities)]
+    return [*told, *(sorting.behind[identity] for identity in sorted(identities))]

@@ -17,6 +17,7 @@ from kube.problem import Problem
 from mesh.inbound import RolePort, listens_on, ports_of, taken_ports
 from mesh.model import Identity, PodDestination, PodId, ServiceId
 from mesh.modes import Modes, PodModes, pod_modes
+from mesh.openings import BOTH, Entries, entry, says_so, together, usual
 from mesh.services import MeshService, is_address
 from mesh.settings import AccessLog, Egress, Mtls
 
@@ -66,6 +67,7 @@ class Population:
     members: dict[str, tuple[Identity, ...]] = field(default_factory=dict)
     headless: dict[PodId, tuple[ServiceId, ...]] = field(default_factory=dict)
     """The headless Services that lead to a pod's own address, for those that have any."""
+    entries: Entries = field(default_factory=Entries)
     problems: tuple[Problem, ...] = ()
 
 
@@ -83,6 +85,7 @@ def populate(census: Census) -> Population:
         identities={(census.namespace, name): identity for name, identity in identities.items()},
         headless=_headless(census.namespace, selected),
         members={service.id.name: _members(census, service, pods, identities) for service, pods in selected},
+        entries=_entries(census, roles, selected),
         problems=problems,
     )
 
@@ -158,9 +161,7 @@ def _roles(
         problems |= dict.fromkeys(taken_ports(pod.ref, listening))
         alike = (
             identities[name],
-            modes.mtls,
-            modes.permissive_ports,
-            modes.access_log,
+            modes.alike,
             listening,
             tuple(service.id for service in services),
         )
@@ -174,10 +175,33 @@ def _roles(
 
 def _role(identity: Identity, egress: Egress, modes: PodModes, ports: tuple[RolePort, ...]) -> Role:
     parts = [str(modes.mtls), *(f"{port.number} {port.protocol} {port.mtls}" for port in ports)]
+    parts += [f"{port.number} {port.access}" for port in ports if port.access is not None]
     parts += [f"log {modes.access_log}"] if modes.access_log is not AccessLog.OFF else []
     digest = blake2b("\n".join(parts).encode(), digest_size=6).hexdigest()
     name = f"{identity.namespace}/{identity.service_account}/{digest}"
     return Role(name, identity, egress, modes.mtls, ports, modes.access_log)
+
+
+def _entries(census: Census, roles: Mapping[str, Role], selected: _Selected) -> Entries:
+    """Who is let in otherwise than the namespace says; a Service without pods by what its pods would say."""
+    normal = usual(census.modes.access)
+    own = {name: entry(role.ports, normal) for name, role in roles.items() if any(port.access for port in role.ports)}
+    templates = [item.spec.template for item in census.templates if says_so(item.spec.template.metadata.annotations)]
+    if not own and not templates:
+        return Entries()
+    services = {}
+    for service, pods in selected:
+        if pods:
+            found = together(own.get(pod.name, normal) for pod in pods)
+        else:
+            found = BOTH if any(_matches(service, template.metadata.labels) for template in templates) else normal
+        services[service.id.name] = found
+    # Only its EndpointSlices know which pods stand behind a Service that selects none.
+    services |= {service.id.name: BOTH for service in census.services if not service.selector}
+    return Entries(
+        {name: found for name, found in own.items() if found != normal},
+        {name: found for name, found in services.items() if found != normal},
+    )
 
 
 def _destinations(pod: Pod, role: Role) -> tuple[PodDestination, ...]:

@@ -80,6 +80,7 @@ def pods(draw: st.DrawFn) -> Pod:
         ip=draw(st.sampled_from(["10.0.0.1", "10.0.0.2", ""])),
         meshed=draw(st.booleans()),
         mtls=draw(st.sampled_from(["strict", "permissive", "wrong"])),
+        **draw(st.sampled_from([{}, {}, {"access": "permissive"}, {"access": "enforced"}, {"open_ports": "80"}])),
     )
 
 
