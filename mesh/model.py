@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from kube.problem import Problem
 from mesh.settings import AccessLog, Egress, Mtls
-from smi.kinds import HttpMatch
+from smi.kinds import EgressPort, HttpMatch
 
 
 class Identity(NamedTuple):
@@ -214,6 +214,21 @@ class MeshedAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressGrant:
+    """That addresses outside the mesh may be called on `ports`, as `origin` (an EgressPolicy) says.
+
+    With `hosts` only, by these names, at whatever address they have; with `cidrs` only, at these addresses; with both,
+    both must hold (rules E4, E5). `requests` are the HTTP requests that may be sent, None: every one.
+    """
+
+    origin: str
+    hosts: tuple[str, ...]
+    cidrs: tuple[str, ...]
+    ports: tuple[EgressPort, ...]
+    requests: tuple[HttpMatch, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Mesh:
     """The whole."""
 
@@ -227,4 +242,6 @@ class Mesh:
     scopes: Mapping[Identity, Scope] = field(default_factory=dict)
     """One for every identity that a Workload has."""
     meshed_addresses: tuple[MeshedAddress, ...] = ()
+    egress: Mapping[Identity, tuple[EgressGrant, ...]] = field(default_factory=dict)
+    """What each identity may call outside the mesh, where that is refused otherwise (rules H6, E1)."""
     problems: tuple[Problem, ...] = ()
