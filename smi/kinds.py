@@ -1,4 +1,4 @@
-"""The SMI kinds, free of versions: every version of a kind is read into the same frozen object.
+"""The SMI kinds and our own, free of versions: every version of a kind is read into the same frozen object.
 
 Rule: nothing here is lost and nothing is made up. What one object alone can get wrong is a Problem when it is read
 (`smi.decode`); what needs other objects is decided in `mesh`.
@@ -7,7 +7,9 @@ Source: SMI specification, apis/traffic-split, apis/traffic-access, apis/traffic
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from kube.problem import Origin, Ref
 
@@ -83,6 +85,33 @@ class TrafficTarget(SmiObject):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRequirement:
+    """What a pod's labels must be. `operator` is In, NotIn, Exists or DoesNotExist (meta/v1 LabelSelector)."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Whether these labels are so. A label that is not there is not in any list of values."""
+        if self.operator in {"In", "NotIn"}:
+            return (labels.get(self.key) in self.values) == (self.operator == "In")
+        return (self.key in labels) == (self.operator == "Exists")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityBinding(SmiObject):
+    """access.smi-spec.io IdentityBinding, a draft: whoever any of these names. Empty ones name nobody.
+
+    `spiffe_identities` as written, usually without their scheme; the requirements of `pod_selector` must all hold.
+    """
+
+    service_account: str = ""
+    spiffe_identities: tuple[str, ...] = ()
+    pod_selector: tuple[LabelRequirement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderMatch:
     """A header name in lower case and an RE2 searched anywhere in its value (rule A10)."""
 
@@ -124,3 +153,44 @@ class UDPRoute(SmiObject):
     """specs.smi-spec.io UDPRoute. UDP is not proxied; the object is read, checked and reported."""
 
     ports: tuple[int, ...] = ()
+
+
+class EgressProtocol(StrEnum):
+    """What is spoken on a port outside the mesh, and so by what its callers are told apart (rule E6).
+
+    HTTP by its requests' authority, TLS (which HTTPS is) by the server name of its handshake, TCP by nothing.
+    """
+
+    HTTP = "http"
+    HTTPS = "https"
+    TLS = "tls"
+    TCP = "tcp"
+
+    @property
+    def has_server_name(self) -> bool:
+        """Whether connections begin with a handshake that may name the server (SNI, RFC 6066)."""
+        return self in {EgressProtocol.HTTPS, EgressProtocol.TLS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class EgressPort:
+    """A port outside the mesh, and what is spoken there."""
+
+    number: int
+    protocol: EgressProtocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressPolicy(SmiObject):
+    """weft.dev EgressPolicy: which addresses outside the mesh `sources` may reach where egress is refused (H6).
+
+    `sources` are names of ServiceAccounts of its namespace, one at least. `hosts` are lower-case names, exact or
+    `*.` and a name; `cidrs` are networks in their shortest form; there is one of either at least. `matches` are
+    references to route groups: None means every request, and no other port than HTTP's has any.
+    """
+
+    sources: tuple[str, ...]
+    ports: tuple[EgressPort, ...]
+    hosts: tuple[str, ...] = ()
+    cidrs: tuple[str, ...] = ()
+    matches: tuple[RuleRef, ...] | None = None

@@ -11,14 +11,24 @@ from typing import TypeVar
 
 from kube.objects import Deployment, EndpointSlice, Namespace, Object, Pod, Service, ServiceAccount, StatefulSet
 from kube.problem import Problem, Ref
-from smi.kinds import HTTPRouteGroup, SmiObject, TCPRoute, TrafficSplit, TrafficTarget, UDPRoute
+from smi.kinds import (
+    EgressPolicy,
+    HTTPRouteGroup,
+    IdentityBinding,
+    SmiObject,
+    TCPRoute,
+    TrafficSplit,
+    TrafficTarget,
+    UDPRoute,
+)
 
 Anything = Object | SmiObject
 T = TypeVar("T", bound=Anything)
 
 KINDS: tuple[type[Anything], ...] = (
     Namespace, ServiceAccount, Service, EndpointSlice, Pod, Deployment, StatefulSet,
-    TrafficSplit, TrafficTarget, HTTPRouteGroup, TCPRoute, UDPRoute,
+    TrafficSplit, TrafficTarget, HTTPRouteGroup, TCPRoute, UDPRoute, IdentityBinding,
+    EgressPolicy,
 )  # fmt: skip
 """Every kind that is read, in no particular order."""
 

@@ -1,4 +1,4 @@
-"""What the API server takes as an SMI object: an OpenAPI schema for each version of each kind.
+"""What the API server takes as an SMI object or one of ours: an OpenAPI schema for each version of each kind.
 
 Rule: a schema holds what its version has and what old clients write besides (rule V9), within bounds; what it says
 in more detail is for the webhook to check. Nothing here has a default, so nothing is ever added to what a person wrote
@@ -216,3 +216,49 @@ def identity_binding(_version: str) -> Schema:
     return _map(
         "IdentityBinding names identities. A draft: it is stored and grants nothing.", {"spec": spec}, ("spec",)
     )
+
+
+def egress_policy(_version: str) -> Schema:
+    """weft.dev EgressPolicy. Old clients have never written one, so numbers are numbers here."""
+    source = _map(
+        "A ServiceAccount of the policy's namespace.",
+        {
+            "apiGroup": _text("The group of the kind, empty for ServiceAccount."),
+            "kind": {"type": "string", "description": "ServiceAccount.", "enum": ["ServiceAccount"]},
+            "name": _text("Name of the ServiceAccount.", least=1),
+            "namespace": _text("The policy's own namespace, if it is written at all.", 63),
+        },
+        ("kind", "name"),
+    )
+    number = {"type": "integer", "format": "int32", "description": "The port.", "minimum": 1, "maximum": 65535}
+    spoken = "http: told apart by the requests' authority; https, tls: by the server name; tcp: by address only."
+    port = _map(
+        "A port that is called, and what is spoken there.",
+        {
+            "number": number,
+            "protocol": {"type": "string", "description": spoken, "enum": ["http", "https", "tls", "tcp"]},
+            "name": _text("A name; nothing refers to it.", 63),
+        },
+        ("number", "protocol"),
+    )
+    group = _map(
+        "A route group in the policy's namespace, or some of its matches.",
+        {
+            "apiGroup": _text("The group of the kind: specs.smi-spec.io."),
+            "kind": {"type": "string", "description": "HTTPRouteGroup.", "enum": ["HTTPRouteGroup"]},
+            "name": _text("Name of the route group.", least=1),
+            "matches": _list("Names of its matches; none for all.", _text("A name.", 1024, 1), 1024),
+        },
+        ("kind", "name"),
+    )
+    hosts = "Names that may be called, such as api.example.org, or *.example.org for all below it. Weft looks them up."
+    cidrs = "Networks that may be called. Beside hosts both must hold."
+    properties = {
+        "sources": {**_list("Who may call.", source, 256), "minItems": 1},
+        "ports": {**_list("The ports that may be called.", port, 64), "minItems": 1},
+        "hosts": _list(hosts, _text("A name.", 255, 1), 256),
+        "cidrs": _list(cidrs, _text("ADDRESS/LENGTH.", 49, 1), 256),
+        "matches": _list("Requests that may be sent, on http ports; every one if left out.", group, 64),
+    }
+    about = "EgressPolicy says which addresses outside the mesh may be called where all others are refused."
+    return _map(about, {"spec": _map("The grant.", properties, ("sources", "ports"))}, ("spec",))

@@ -36,6 +36,7 @@ KINDS: Final = (
     KindSource("HTTPRouteGroup", group="specs.smi-spec.io", versions=_SPECS),
     KindSource("TCPRoute", group="specs.smi-spec.io", versions=_SPECS),
     KindSource("UDPRoute", group="specs.smi-spec.io", versions=_SPECS[:1]),
+    KindSource("EgressPolicy", group="weft.dev", versions=("v1alpha1",)),
 )
 """Every kind that is read, with where it is found."""
 
