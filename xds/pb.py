@@ -27,6 +27,7 @@ from xds._pb.envoy.config.cluster.v3.cluster_pb2 import Cluster, UpstreamConnect
 from xds._pb.envoy.config.core.v3.address_pb2 import (
     Address,
     BindConfig,
+    CidrRange,
     ExtraSourceAddress,
     SocketAddress,
     TcpKeepalive,
@@ -39,6 +40,7 @@ from xds._pb.envoy.config.core.v3.config_source_pb2 import (
     ExtensionConfigSource,
 )
 from xds._pb.envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from xds._pb.envoy.config.core.v3.grpc_service_pb2 import GrpcService
 from xds._pb.envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions
 from xds._pb.envoy.config.core.v3.socket_option_pb2 import SocketOption
 from xds._pb.envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
@@ -63,8 +65,15 @@ from xds._pb.envoy.config.route.v3.route_components_pb2 import (
     WeightedCluster,
 )
 from xds._pb.envoy.config.route.v3.route_pb2 import RouteConfiguration
+from xds._pb.envoy.data.accesslog.v3.accesslog_pb2 import AccessLogCommon, HTTPAccessLogEntry, TCPAccessLogEntry
 from xds._pb.envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
+from xds._pb.envoy.extensions.access_loggers.grpc.v3.als_pb2 import HttpGrpcAccessLogConfig, TcpGrpcAccessLogConfig
 from xds._pb.envoy.extensions.access_loggers.stream.v3.stream_pb2 import StdoutAccessLog
+from xds._pb.envoy.extensions.clusters.dynamic_forward_proxy.v3.cluster_pb2 import ClusterConfig as DynamicForwardProxy
+from xds._pb.envoy.extensions.common.dynamic_forward_proxy.v3.dns_cache_pb2 import DnsCacheConfig
+from xds._pb.envoy.extensions.filters.http.dynamic_forward_proxy.v3.dynamic_forward_proxy_pb2 import (
+    FilterConfig as HttpNameLookup,
+)
 from xds._pb.envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC as HttpRBAC  # noqa: N811 - a class
 from xds._pb.envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBACPerRoute
 from xds._pb.envoy.extensions.filters.http.router.v3.router_pb2 import Router
@@ -78,13 +87,18 @@ from xds._pb.envoy.extensions.filters.network.http_connection_manager.v3.http_co
     Rds,
     ResponseMapper,
 )
+from xds._pb.envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.sni_dynamic_forward_proxy_pb2 import (
+    FilterConfig as SniNameLookup,
+)
 from xds._pb.envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy, UpstreamConnectMode
 from xds._pb.envoy.extensions.matching.common_inputs.network.v3.network_inputs_pb2 import (
     ApplicationProtocolInput,
     DestinationIPInput,
     DestinationPortInput,
+    ServerNameInput,
     TransportProtocolInput,
 )
+from xds._pb.envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
 from xds._pb.envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
 from xds._pb.envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from xds._pb.envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
@@ -99,9 +113,11 @@ from xds._pb.envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
     DownstreamTlsContext,
     UpstreamTlsContext,
 )
+from xds._pb.envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 import SPIFFECertValidatorConfig
 from xds._pb.envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import (
     HttpProtocolOptions as UpstreamHttpOptions,
 )
+from xds._pb.envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from xds._pb.envoy.service.discovery.v3.discovery_pb2 import (
     DeltaDiscoveryRequest,
     DeltaDiscoveryResponse,
@@ -109,16 +125,21 @@ from xds._pb.envoy.service.discovery.v3.discovery_pb2 import (
     DiscoveryResponse,
     Resource,
 )
+from xds._pb.envoy.service.runtime.v3.rtds_pb2 import Runtime
 from xds._pb.envoy.type.matcher.v3.path_pb2 import PathMatcher
 from xds._pb.envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from xds._pb.envoy.type.matcher.v3.string_pb2 import StringMatcher
+from xds._pb.xds.core.v3.cidr_pb2 import CidrRange as XdsCidrRange
 from xds._pb.xds.core.v3.extension_pb2 import TypedExtensionConfig as XdsExtension
+from xds._pb.xds.type.matcher.v3.ip_pb2 import IPMatcher
 from xds._pb.xds.type.matcher.v3.matcher_pb2 import Matcher
+from xds._pb.xds.type.matcher.v3.string_pb2 import StringMatcher as XdsStringMatcher
 from xds.stats_logger import StatsConfig
 
 __all__ = [
     "RBAC",
     "AccessLog",
+    "AccessLogCommon",
     "AccessLogFilter",
     "AdditionalAddress",
     "Address",
@@ -129,7 +150,9 @@ __all__ = [
     "ApplicationProtocolInput",
     "BindConfig",
     "BoolValue",
+    "CaresDnsResolverConfig",
     "CertificateValidationContext",
+    "CidrRange",
     "CircuitBreakers",
     "Cluster",
     "ClusterLoadAssignment",
@@ -143,8 +166,10 @@ __all__ = [
     "DirectResponseAction",
     "DiscoveryRequest",
     "DiscoveryResponse",
+    "DnsCacheConfig",
     "DownstreamTlsContext",
     "Duration",
+    "DynamicForwardProxy",
     "Endpoint",
     "ExpressionFilter",
     "ExtensionConfigSource",
@@ -153,14 +178,19 @@ __all__ = [
     "Filter",
     "FilterChain",
     "FilterChainMatch",
+    "GrpcService",
+    "HTTPAccessLogEntry",
     "HeaderMatcher",
     "Http1ProtocolOptions",
     "Http2ProtocolOptions",
     "HttpConnectionManager",
     "HttpFilter",
+    "HttpGrpcAccessLogConfig",
     "HttpInspector",
+    "HttpNameLookup",
     "HttpProtocolOptions",
     "HttpRBAC",
+    "IPMatcher",
     "LbEndpoint",
     "Listener",
     "ListenerFilter",
@@ -189,17 +219,24 @@ __all__ = [
     "RouteConfiguration",
     "RouteMatch",
     "Router",
+    "Runtime",
+    "SPIFFECertValidatorConfig",
     "SdsSecretConfig",
     "Secret",
+    "ServerNameInput",
+    "SniNameLookup",
     "SocketAddress",
     "SocketOption",
     "StatsConfig",
     "StdoutAccessLog",
+    "StreamAccessLogsMessage",
     "StringMatcher",
     "StringValue",
     "Struct",
     "SubjectAltNameMatcher",
     "SubstitutionFormatString",
+    "TCPAccessLogEntry",
+    "TcpGrpcAccessLogConfig",
     "TcpKeepalive",
     "TcpProxy",
     "TlsCertificate",
@@ -216,7 +253,9 @@ __all__ = [
     "UpstreamTlsContext",
     "VirtualHost",
     "WeightedCluster",
+    "XdsCidrRange",
     "XdsExtension",
+    "XdsStringMatcher",
     "packed",
     "seconds",
 ]
