@@ -12,7 +12,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -31,6 +31,8 @@ TRUST_DOMAIN: Final = re.compile(r"(?=.{1,255}\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 """SPIFFE-ID §2.1, without empty labels: a name constraint that starts with a dot would mean all subdomains."""
 
 
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
 UNREADABLE: Final = (
     ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.ExtensionNotFound, x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
@@ -44,10 +46,10 @@ class BadIssuer(Exception):  # noqa: N818 - it names what was read
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """A signing certificate and its key."""
+    """A signing certificate and its key. Ours are P-256; one that was handed over may be any."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    key: SigningKey = field(repr=False)
 
     @property
     def validity(self) -> Validity:
@@ -113,7 +115,10 @@ def cross_sign(root: Issuer, older: Issuer, trust_domain: str, now: datetime) ->
 
 def authority_key_identifier(issuer: Issuer) -> x509.AuthorityKeyIdentifier:
     """What certificates of this issuer carry so that verifiers find it among others."""
-    own = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    try:
+        own = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
@@ -177,7 +182,7 @@ def _name(what: str, key: ec.EllipticCurvePrivateKey) -> x509.Name:
 
 
 def _signing_certificate(
-    trust_domain: str, key: ec.EllipticCurvePrivateKey, now: datetime, end: datetime, path_length: int | None
+    trust_domain: str, key: SigningKey, now: datetime, end: datetime, path_length: int | None
 ) -> x509.CertificateBuilder:
     """What root and intermediate have in common (X509-SVID §3.2, §4): the SPIFFE ID of a signer has no path."""
     usage = x509.KeyUsage(

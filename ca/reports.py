@@ -61,9 +61,14 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def report(issuers: Issuers, leaf: timedelta, seen: Seen, passed: float) -> Report:
     """The report of this replica; `passed` are the seconds of its clock. In the steady state it hardly ever changes."""
-    bundle = sha256(issuers.bundle_pem).hexdigest() if seen.in_force else ""
-    root, life = fingerprint(issuers.root.certificate), leaf.total_seconds()
-    if len(issuers.roots) == 1:
+    bundle, root = sha256(issuers.bundle_pem).hexdigest(), fingerprint(issuers.root.certificate)
+    return report_of(bundle, root, leaf, seen, passed, settled=len(issuers.roots) == 1)
+
+
+def report_of(bundle: str, root: str, leaf: timedelta, seen: Seen, passed: float, *, settled: bool) -> Report:
+    """The report of a replica that uses this bundle (its SHA-256) and this root; `settled`: nothing is under way."""
+    bundle, life = bundle if seen.in_force else "", leaf.total_seconds()
+    if settled:
         return Report(bundle, root, life)
     marks = b64encode(b"".join(sorted(map(_mark, seen.acknowledged)))).decode()
     beat = int(passed // max(life / 8, 1.0))
@@ -117,7 +122,11 @@ class Attendance:
 
 def onlookers(issuers: Issuers, reports: Mapping[str, Report], seen: Seen) -> Onlookers:
     """Who holds up the next step, by what all replicas report. `seen` is what the one that decides knows itself."""
-    bundle, root = sha256(issuers.bundle_pem).hexdigest(), fingerprint(issuers.root.certificate)
+    return onlookers_of(sha256(issuers.bundle_pem).hexdigest(), fingerprint(issuers.root.certificate), reports, seen)
+
+
+def onlookers_of(bundle: str, root: str, reports: Mapping[str, Report], seen: Seen) -> Onlookers:
+    """The same for any bundle (its SHA-256) and whatever stands in reports for who signs."""
     behind = [name for name, each in reports.items() if (each.bundle, each.root) != (bundle, root)]
     held = frozenset[bytes]().union(*(_marks(each.acknowledged) for each in reports.values() if each.bundle == bundle))
     connected = seen.lacking.union(*(each.lacking for each in reports.values()))

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import structlog
 
-from mesh.model import Identity
+from mesh.model import Identity, PodId
 from xds.audience import Watch
 from xds.cache import Cache
 from xds.delta import DeltaMachine
@@ -23,10 +23,12 @@ from xds.machine import Machine
 from xds.names import pod_id
 from xds.peer import Peer
 from xds.requests import RequestReader
-from xds.resource import CLUSTER, LISTENER
-from xds.snapshot import Named, SecretSource
+from xds.resource import CLUSTER, LISTENER, RUNTIME
+from xds.resourceset import ResourceSet
+from xds.snapshot import Named, NoSecretsNow, SecretSource
 from xds.sotw import SotwMachine
 from xds.status import Counters, ProxyStatus, short_name, type_status
+from xds.switches import Switches, switched
 from xds.view import View
 from xds.wire import Assembler, ProtocolFault, Response
 
@@ -57,6 +59,9 @@ class Commons:
         self.reader = RequestReader()
         self.names = Names()
         self.counters = Counters()
+        self.switches = Switches(self._refresh)
+        self.sessions: set[Session] = set()
+        """The streams that were let in."""
         self._fetching: dict[Identity, asyncio.Task[Named]] = {}
 
     async def fetch_secrets(self, identity: Identity) -> None:
@@ -70,12 +75,18 @@ class Commons:
             task.add_done_callback(lambda _: self._fetching.pop(identity, None))
         try:
             named = await asyncio.shield(task)
+        except NoSecretsNow as error:
+            raise ProtocolFault("UNAVAILABLE", f"there is no certificate for {identity.uri}: {error}") from error
         except Exception as error:
             log.exception("no secrets for an identity", identity=identity.uri)
             raise ProtocolFault("UNAVAILABLE", f"the certificates of {identity.uri} can't be had now") from error
         # What was pushed meanwhile is newer.
         if not self.cache.has_secrets(identity):
             self.cache.publish_secrets(identity, named)
+
+    def _refresh(self, pods: frozenset[PodId]) -> None:
+        for session in self.sessions:
+            session.refresh(pods)
 
     def machine(self, delta: bool, only_type: str) -> Machine[Any]:
         """A protocol machine for a new stream."""
@@ -96,6 +107,9 @@ class Session:
         self._wake = wake
         self._connected = time.time()
         self._watch: Watch | None = None
+        self._pod: PodId | None = None
+        self._switched: tuple[View, ResourceSet, View] | None = None
+        """The role's View, what is switched for this pod, and both together, while something is."""
         self._expiry: asyncio.TimerHandle | None = None
         self._gate: asyncio.TimerHandle | None = None
         self._woken_for: float | None = None
@@ -116,6 +130,7 @@ class Session:
             raise ProtocolFault("INVALID_ARGUMENT", text)
         if self._peer.pod is not None and self._peer.pod != pod:
             raise ProtocolFault("PERMISSION_DENIED", f"the token is bound to pod {self._peer.pod}, not to {pod}")
+        self._pod = pod
         self._watch = self._commons.cache.watch(pod, self._peer.identity, self._on_view)
         self._check(self._watch.view)
         await self._have_secrets()
@@ -181,9 +196,18 @@ class Session:
     def brought_up(self) -> bool:
         """Whether the client has answered all it asked for, listeners among that, which Envoy asks for last."""
         dialogues = self._machine.dialogues
-        return (LISTENER in dialogues or CLUSTER not in dialogues) and all(
+        return (LISTENER in dialogues or not self._starting()) and all(
             dialogue.at_rest() for dialogue in dialogues.values()
         )
+
+    def _starting(self) -> bool:
+        """Whether the client is one that will want listeners: Envoy asks for its runtime, then for clusters, first."""
+        return not self._machine.dialogues.keys().isdisjoint({CLUSTER, RUNTIME})
+
+    def refresh(self, pods: frozenset[PodId]) -> None:
+        """What is switched for these pods has changed."""
+        if self._pod in pods:
+            self._wake()
 
     def holds_all(self, type_url: str) -> bool:
         """Whether the client has acknowledged all it wants of this type, as it is offered now.
@@ -192,7 +216,7 @@ class Session:
         """
         self._look()
         machine, dialogues = self._machine, self._machine.dialogues
-        if machine.view is None or (CLUSTER in dialogues and LISTENER not in dialogues):
+        if machine.view is None or (self._starting() and LISTENER not in dialogues):
             return False
         dialogue = dialogues.get(type_url)
         return dialogue is None or dialogue.has_acknowledged(machine.offered(dialogue))
@@ -228,6 +252,12 @@ class Session:
     def _look(self) -> None:
         """Go by the View of this moment. What does not concern a stream changes its View without a word to it."""
         view = self._watch.view if self._watch is not None else None
+        layer = self._commons.switches.layer(self._pod) if self._pod is not None else None
+        if view is not None and layer is not None:
+            known = self._switched
+            if known is None or known[0] is not view or known[1] is not layer:
+                known = self._switched = (view, layer, switched(view, layer))
+            view = known[2]
         if view is not None and view is not self._machine.view:
             self._machine.show(view)
 

@@ -33,11 +33,15 @@ class World:
     bundle: str = ""
 
 
+class NoSecretsNow(Exception):  # noqa: N818 - it names the state
+    """There are none now, and nothing is wrong with us: whoever signs is away. The text is for people."""
+
+
 class SecretSource(Protocol):
     """Who knows the secrets of an identity; `ca` is one. Streams get secrets of their own identity only."""
 
     async def secrets(self, identity: Identity) -> Named:
         """The identity's current secrets by SDS name. Called when a stream opens; may issue a leaf.
 
-        Later changes are pushed with `Cache.publish_secrets`.
+        Later changes are pushed with `Cache.publish_secrets`. Raises NoSecretsNow.
         """
