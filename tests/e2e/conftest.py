@@ -1,4 +1,4 @@
-"""One mesh for all end-to-end tests; every test leaves it as it found it."""
+"""One mesh for most end-to-end tests, and one for those about protocols; every test leaves it as it found it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import protocol_mesh
 import world
 from echo_mesh import EchoMesh
 
@@ -27,3 +28,12 @@ def mesh(running: EchoMesh) -> Iterator[EchoMesh]:
     yield running
     added = [path for path in sorted(Path(running.folder).rglob("*.yaml")) if path.name != "base.yaml"]
     running.remove(*(str(path.relative_to(running.folder)) for path in added if path.name != "sentinel.yaml"))
+
+
+@pytest.fixture(scope="session")
+def protocols(tmp_path_factory: pytest.TempPathFactory) -> Iterator[protocol_mesh.ProtocolMesh]:
+    """The mesh of all protocols, up and settled."""
+    folder = tmp_path_factory.mktemp("protocols")
+    (folder / "base.yaml").write_text(protocol_mesh.base())
+    with protocol_mesh.ProtocolMesh(folder, f"protocols-{os.getpid()}") as mesh:
+        yield mesh
