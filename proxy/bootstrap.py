@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kube.workload import UNKNOWN, WorkloadName
-from proxy import exposition, ports, probes
+from proxy import exposition, ports, probes, tapping
 from proxy.exposition import AppMetrics
 from proxy.probes import TYPE, AskHttp, Document, Probe
 from smi.regex import PROGRAM_LIMIT, PROGRAM_LIMIT_KEY
@@ -63,12 +63,15 @@ def bootstrap(settings: BootstrapSettings) -> Document:
     options = _socket_options(settings)
     document: Document = {
         "admin": {"address": _address("127.0.0.1", ports.ADMIN)},
-        "layered_runtime": runtime(),
+        "layered_runtime": {"layers": [*runtime()["layers"], tapping.runtime_layer()]},
         "dynamic_resources": {"ads_config": _ads(settings), "cds_config": _from_ads(), "lds_config": _from_ads()},
         "static_resources": {
             "listeners": [_health(settings), _metrics(settings)],
             "clusters": [
                 _admin_cluster(),
+                tapping.cluster(
+                    settings.control_plane_host, settings.control_plane_port, settings.ca_file, settings.token_file
+                ),
                 *probes.clusters(settings.probes, settings.pod_address, options),
                 *_app_metrics_cluster(settings, options),
             ],

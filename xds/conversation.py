@@ -80,7 +80,6 @@ class Reception:
     patience: Patience
     refusals: Refusals = field(default_factory=Refusals)
     turns: Turns = field(default_factory=Turns)
-    sessions: set[Session] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -233,7 +232,7 @@ class Conversation:
             session.close()
             return
         self._session, self._first, self._task = session, None, None
-        self._reception.sessions.add(session)
+        self._reception.commons.sessions.add(session)
         self._reception.commons.counters.streams += 1
         log.info("proxy connected", node=session.node, identity=peer.identity.uri)
         early, self._early = self._early, []
@@ -312,7 +311,7 @@ class Conversation:
         if self._place is not None:
             self._place.free()
         if self._session is not None:
-            self._reception.sessions.discard(self._session)
+            self._reception.commons.sessions.discard(self._session)
             self._session.close()
             self._session = None
         self._early.clear()

@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Generic
 from xds.dialogue import Dialogue, Nack, Sent
 from xds.interest import Interest, Names
 from xds.requests import RequestReader
-from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, TYPES
+from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SERVED, TYPES
 from xds.resourceset import NO_NAMES, Plan, ResourceSet
 from xds.view import View
 from xds.wire import AnyRequest, Assembler, ProtocolFault, Response
@@ -90,7 +90,7 @@ class Machine(ABC, Generic[AnyRequest]):
         # On a calm stream only the types of which there is news need a look: with a thousand streams the time goes
         # into fetching their books from memory. Clusters concern all types.
         quick = self.calm and CLUSTER not in self._news
-        order = [self.dialogues[url] for url in TYPES if url in self._news] if quick else self._order
+        order = [self.dialogues[url] for url in SERVED if url in self._news] if quick else self._order
         sent = [self._additions(dialogue, now) for dialogue in order if dialogue.sent is None]
         for dialogue in _removal_order(order) if quick else self._removal_order:
             if dialogue.doomed:

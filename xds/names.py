@@ -14,6 +14,11 @@ BUNDLE_SECRET: Final = "bundle"  # noqa: S105 - a name, not a secret
 OUTBOUND_LISTENER: Final = "outbound"
 INBOUND_LISTENER: Final = "inbound"
 
+TAP: Final = "weft-tap"
+"""The cluster in the bootstrap that watched requests are told to, and the runtime resource that switches that on."""
+TAP_SWITCH: Final = "weft.tap"
+"""Of Envoy's runtime: the percentage of requests that are told."""
+
 
 def node_id(pod: PodId) -> str:
     """What a sidecar says in `node.id`."""

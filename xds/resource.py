@@ -19,9 +19,12 @@ LISTENER: Final = TYPE_PREFIX + "envoy.config.listener.v3.Listener"
 ROUTES: Final = TYPE_PREFIX + "envoy.config.route.v3.RouteConfiguration"
 SECRET: Final = TYPE_PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 EXTENSION: Final = TYPE_PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
+RUNTIME: Final = TYPE_PREFIX + "envoy.service.runtime.v3.Runtime"
 
 TYPES: Final = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, EXTENSION, SECRET)
-"""Every type we serve, in the order they are sent on a stream (rule R61)."""
+"""Every type that follows from the mesh, in the order they are sent on a stream (rule R61)."""
+SERVED: Final = (*TYPES, RUNTIME)
+"""Those, and what is switched for a single proxy (xds.switches)."""
 
 
 @dataclass(frozen=True, slots=True)

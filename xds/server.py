@@ -132,12 +132,13 @@ class XdsServer:
 
     def proxies(self) -> list[ProxyStatus]:
         """One for each stream, by node."""
-        return sorted((session.status() for session in self._reception.sessions), key=lambda status: status.node)
+        sessions = self._reception.commons.sessions
+        return sorted((session.status() for session in sessions), key=lambda status: status.node)
 
     def holders(self, type_url: str) -> Holders:
         """Who holds all there is of this type right now, by node id."""
         found = Holders()
-        for session in self._reception.sessions:
+        for session in self._reception.commons.sessions:
             if not session.known:
                 found.unknown.add(session.node)
             elif session.holds_all(type_url):
@@ -152,7 +153,7 @@ class XdsServer:
 
     async def stop(self, grace: float) -> None:
         """End all streams so that proxies go elsewhere, and wait for that at most `grace` seconds."""
-        for session in [*self._reception.sessions]:
+        for session in [*self._reception.commons.sessions]:
             session.end(Ending("UNAVAILABLE", "this control plane is shutting down"))
         await self._transport.stop(grace)
 

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from mesh.model import Identity
+from xds.resource import RUNTIME
 from xds.resourceset import ResourceSet
+
+_EMPTY: Final = {RUNTIME: ResourceSet(RUNTIME, {})}
+"""Of types that most proxies have nothing of: always the same set, so that comparing stays free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,4 +28,4 @@ class View:
     def offered(self, type_url: str) -> ResourceSet:
         """What there is of a type; nothing where we do not know the type (rule R6)."""
         found = self.sets.get(type_url)
-        return found if found is not None else ResourceSet(type_url, {})
+        return found if found is not None else _EMPTY.get(type_url) or ResourceSet(type_url, {})
