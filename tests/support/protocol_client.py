@@ -1,6 +1,6 @@
-"""A client for every row of the matrix, as a program: `protocol_client.py HOST [--container] [--count N] [--hosts]`.
+"""A client for every row of the matrix, as a program: `protocol_client.py HOST [--container] [--count N] [--only SPOKEN]`.
 
-Talks to all rows at HOST at once, N requests or connections each, and prints by row who answered how often (`names`),
+Talks to all rows at HOST at once (or to those of one protocol), N requests or connections each, and prints by row who answered how often (`names`),
 how the others were refused (`refused`: a status, or `closed`), and what else there was to see (`facts`). `--container`
 is for a pod's own address: the ports are the containers'.
 """
@@ -224,7 +224,7 @@ def banner(host: str, port: int, count: int, facts: Facts) -> Iterator[str]:
         started = time.monotonic()
         for sock in [stack.enter_context(dialled(host, port)) for _ in range(count)]:
             first = line_of(sock).decode().split()
-            facts["seconds"] = time.monotonic() - started
+            facts.setdefault("seconds", time.monotonic() - started)
             sock.sendall(b"HELO any\r\n")
             facts["second"] = line_of(sock).decode().split()
             yield first[1]
@@ -263,11 +263,13 @@ def main() -> None:
     parser.add_argument("host")
     parser.add_argument("--container", action="store_true")
     parser.add_argument("--count", type=int, default=2)
+    parser.add_argument("--only", default="")
     options = parser.parse_args()
     with ThreadPoolExecutor(len(ROWS)) as pool:
         conversations = {
             str(row): pool.submit(talk, row, options.host, row.port if options.container else row.called, options.count)
             for row in ROWS
+            if options.only in {"", row.speaks}
         }
         print(json.dumps({row: found.result() for row, found in conversations.items()}), flush=True)
     sys.stdout.flush()

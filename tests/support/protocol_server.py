@@ -1,4 +1,4 @@
-"""A server for every row of the matrix, as a program: `protocol_server.py NAME`. All rows tell NAME and what they saw."""
+"""A server for every row of the matrix, as a program: `protocol_server.py NAME`. All tell NAME and what they saw."""
 
 from __future__ import annotations
 
