@@ -1,8 +1,8 @@
-"""A client for every row of the matrix, as a program: `protocol_client.py HOST [--container] [--count N] [--only SPOKEN]`.
+"""A client for every row of the matrix, as a program: `protocol_client.py HOST [OPTION…]`.
 
-Talks to all rows at HOST at once (or to those of one protocol), N requests or connections each, and prints by row who answered how often (`names`),
-how the others were refused (`refused`: a status, or `closed`), and what else there was to see (`facts`). `--container`
-is for a pod's own address: the ports are the containers'.
+Talks to all rows at HOST at once (`--only SPOKEN`: to those of one protocol), `--count` requests or connections each,
+and prints by row who answered how often (`names`), how the others were refused (`refused`: a status, or `closed`), and
+what else there was to see (`facts`). `--container` is for a pod's own address: the ports are the containers'.
 """
 
 from __future__ import annotations
