@@ -16,6 +16,9 @@ RBAC_FILTER: Final = "envoy.filters.http.rbac"
 NOT_PERMITTED: Final = "no TrafficTarget lets this workload call it"
 """Why a caller's own sidecar refuses (rule A16)."""
 BODY: Final = f"Refused by the mesh: {NOT_PERMITTED}.\n"
+NOT_GRANTED: Final = "no EgressPolicy lets this workload call it"
+"""Why a request does not leave the mesh (docs/egress.md)."""
+EGRESS_BODY: Final = f"Refused by the mesh: {NOT_GRANTED}.\n"
 REFUSED_IDLE_TIMEOUT: Final = 5
 """Seconds until a connection is closed on which no request comes that could be refused."""
 HEADERS_TIMEOUT: Final = 60
@@ -32,21 +35,48 @@ def towards_destination(name: str) -> pb.Filter:
     manager.http_filters.append(_router())
     manager.access_log.append(telemetry.requests_from(name.removeprefix("outbound/")))
     manager.access_log.append(logs.requests_without_cluster(NOT_PERMITTED, name))
-    gone = pb.ResponseMapper(
+    manager.local_reply_config.mappers.append(_gone(BODY))
+    return _filter(manager)
+
+
+def towards_outside(name: str, lookup: pb.HttpFilter) -> pb.Filter:
+    """The app's requests to hosts outside the mesh, as far as the route configuration of this name lets them.
+
+    `lookup` looks up those whose host is granted by name, after RBAC: what is refused asks no resolver anything.
+    """
+    manager = _manager(name)
+    manager.rds.CopyFrom(_rds(name))
+    manager.http_filters.extend([_nothing_allowed(), lookup, _router()])
+    manager.access_log.append(telemetry.requests_from("outside"))
+    manager.access_log.append(logs.requests_refused(NOT_GRANTED))
+    manager.access_log.append(logs.requests_without_cluster(NOT_GRANTED, name))
+    manager.local_reply_config.mappers.append(_gone(EGRESS_BODY))
+    # Policies look at the path that the server will see, so what is ambiguous about it is settled before both.
+    manager.normalize_path.value = True
+    manager.merge_slashes = True
+    return _filter(manager)
+
+
+def _gone(body: str) -> pb.ResponseMapper:
+    """403 where a cluster was taken away."""
+    return pb.ResponseMapper(
         filter=pb.AccessLogFilter(response_flag_filter=pb.ResponseFlagFilter(flags=[logs.NO_CLUSTER])),
         status_code=pb.UInt32Value(value=403),
-        body=pb.DataSource(inline_string=BODY),
+        body=pb.DataSource(inline_string=body),
     )
-    manager.local_reply_config.mappers.append(gone)
-    return _filter(manager)
+
+
+def _nothing_allowed() -> pb.HttpFilter:
+    """RBAC that refuses every request, unless a route says otherwise."""
+    rules = pb.HttpRBAC(rules=pb.RBAC(action=pb.RBAC.ALLOW))
+    return pb.HttpFilter(name=RBAC_FILTER, typed_config=pb.packed(rules))
 
 
 def towards_app(name: str, access_log: AccessLog) -> pb.Filter:
     """Callers' requests to the app. Without a route configuration that says otherwise, RBAC refuses all of them."""
     manager = _manager(name)
     manager.rds.CopyFrom(_rds(name))
-    nothing_allowed = pb.HttpRBAC(rules=pb.RBAC(action=pb.RBAC.ALLOW))
-    manager.http_filters.append(pb.HttpFilter(name=RBAC_FILTER, typed_config=pb.packed(nothing_allowed)))
+    manager.http_filters.append(_nothing_allowed())
     manager.http_filters.append(_router())
     manager.access_log.append(telemetry.requests_to(name.removeprefix("inbound/")))
     manager.access_log.append(logs.requests_denied_by_rules(name))

@@ -53,3 +53,18 @@ def pod_cluster(identity: Identity, flavour: Flavour) -> str:
 def inbound(port: int) -> str:
     """The route configuration of an inbound port, which holds its rules, and the secret that holds its TCP callers."""
     return f"inbound/{port}"
+
+
+def egress(port: int) -> str:
+    """The listener of a port outside the mesh that policies grant, and its route configuration."""
+    return f"egress/{port}"
+
+
+def egress_names(port: int) -> str:
+    """The cluster of the hosts that are looked up, on that port."""
+    return f"egress/{port}/names"
+
+
+def egress_addresses(port: int) -> str:
+    """The cluster of the addresses that the app asked for, on that port."""
+    return f"egress/{port}/addresses"
