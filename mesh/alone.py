@@ -11,15 +11,26 @@ from typing import Protocol, TypeVar
 
 from kube.objects import Namespace, Pod, Service
 from kube.problem import Problem, Severity
+from mesh.bindings import BindingInput, Bound, bind
 from mesh.exports import read_exports
 from mesh.lookup import KINDS, Absent, Found
-from mesh.model import ServiceId
+from mesh.model import Identity, ServiceId
 from mesh.modes import Annotated, namespace_modes, pod_modes
 from mesh.names import Misnamed, service_named
 from mesh.settings import MeshSettings
 from mesh.splits import Split, SplitInput, read_split
+from mesh.subjects import BINDING, Bindings
 from mesh.targets import TargetInput, decide
-from smi.kinds import HttpMatch, HTTPRouteGroup, RuleRef, TCPRoute, TrafficSplit, TrafficTarget, UDPRoute
+from smi.kinds import (
+    HttpMatch,
+    HTTPRouteGroup,
+    IdentityBinding,
+    RuleRef,
+    TCPRoute,
+    TrafficSplit,
+    TrafficTarget,
+    UDPRoute,
+)
 from smi.resources import Anything
 
 T = TypeVar("T", bound=Anything)
@@ -57,6 +68,8 @@ def _judged(item: Anything, settings: MeshSettings, cluster: Cluster | None) -> 
         return _target(item, settings, cluster)
     if isinstance(item, TrafficSplit):
         return _split(item, settings, cluster)
+    if isinstance(item, IdentityBinding):
+        return Judgement(bind(BindingInput(item, settings.trust_domain)).problems)
     return Judgement(_annotations(item, settings))
 
 
@@ -73,12 +86,25 @@ def _annotations(item: Anything, settings: MeshSettings) -> tuple[Problem, ...]:
 
 def _target(target: TrafficTarget, settings: MeshSettings, cluster: Cluster | None) -> Judgement:
     wished = tuple(_wished(target.namespace, rule) for rule in target.rules)
-    mistakes = decide(TargetInput(target, wished, settings.trust_domain)).problems
+    hopes = _bindings(target, settings, None)
+    mistakes = decide(TargetInput(target, wished, settings.trust_domain, hopes)).problems
     if cluster is None:
         return Judgement(mistakes)
     found = tuple(_found(cluster, target.namespace, rule) for rule in target.rules)
-    all_problems = decide(TargetInput(target, found, settings.trust_domain)).problems
+    there = _bindings(target, settings, cluster)
+    all_problems = decide(TargetInput(target, found, settings.trust_domain, there)).problems
     return Judgement(mistakes, tuple(problem for problem in all_problems if problem not in mistakes))
+
+
+def _bindings(target: TrafficTarget, settings: MeshSettings, cluster: Cluster | None) -> Bindings | None:
+    """The IdentityBindings a target names: all of them as it hopes, or those that are there. Whom they name is open."""
+    if not settings.identity_bindings:
+        return None
+    subjects = (target.destination, *target.sources)
+    keys = {(item.namespace or target.namespace, item.name) for item in subjects if item.kind == BINDING}
+    somebody = Bound((Identity(settings.trust_domain, target.namespace, "somebody"),))
+    there = (key for key in sorted(keys) if cluster is None or cluster.get(IdentityBinding, *key) is not None)
+    return Bindings(dict.fromkeys(there, somebody), frozenset())
 
 
 def _split(split: TrafficSplit, settings: MeshSettings, cluster: Cluster | None) -> Judgement:

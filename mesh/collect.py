@@ -109,8 +109,8 @@ def grants(decisions: Mapping[Key, Decision]) -> Mapping[Identity, tuple[Grant, 
     """What is granted on each identity, in the order of the TrafficTargets' names."""
     found: dict[Identity, list[Grant]] = defaultdict(list)
     for decision in decisions.values():
-        if decision.grant is not None:
-            found[decision.grant.destination].append(decision.grant)
+        for grant in decision.grants:
+            found[grant.destination].append(grant)
     return {identity: tuple(items) for identity, items in found.items()}
 
 

@@ -38,7 +38,10 @@ class AccessLog(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeshSettings:
-    """Defaults of the mesh. `cluster_domain` ends service names, `trust_domain` opens SPIFFE IDs."""
+    """Defaults of the mesh. `cluster_domain` ends service names, `trust_domain` opens SPIFFE IDs.
+
+    `identity_bindings` True reads IdentityBindings, a draft of SMI, instead of granting them nothing (rule F4).
+    """
 
     trust_domain: str = "cluster.local"
     cluster_domain: str = "cluster.local"
@@ -46,3 +49,4 @@ class MeshSettings:
     mtls: Mtls = Mtls.STRICT
     egress: Egress = Egress.ALLOWED
     access_log: AccessLog = AccessLog.OFF
+    identity_bindings: bool = False

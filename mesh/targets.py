@@ -13,6 +13,7 @@ from typing import Final
 from kube.problem import Origin, Problem, Ref, Severity
 from mesh.lookup import Absent, Found, RouteObjects, find, selected
 from mesh.model import Identity
+from mesh.subjects import BINDING, Bindings, Resolved, resolve
 from smi.kinds import HttpMatch, HTTPRouteGroup, Subject, TCPRoute, TrafficTarget, UDPRoute
 
 _ROUTES: Final = {HTTPRouteGroup.__name__, TCPRoute.__name__}
@@ -29,15 +30,18 @@ class Targeting:
     targets: Mapping[tuple[str, str], TrafficTarget]
     objects: RouteObjects
     trust_domain: str
+    bindings: Bindings | None = None
+    """What IdentityBindings come to; None where the mesh does not read them."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetInput:
-    """A TrafficTarget and what its rules lead to, in the same order."""
+    """A TrafficTarget, what its rules lead to, in the same order, and the IdentityBindings it names."""
 
     target: TrafficTarget
     routes: tuple[Found, ...]
     trust_domain: str
+    bindings: Bindings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +71,42 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a TrafficTarget comes to; `grant` None: nobody may do anything because of it."""
+    """What a TrafficTarget comes to, by the identities it opens. No grants: nobody may do anything because of it."""
 
-    grant: Grant | None
+    grants: tuple[Grant, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
 def target_inputs(given: Targeting) -> Mapping[tuple[str, str], TargetInput]:
     """Give each TrafficTarget what its rules lead to."""
     return {
-        key: TargetInput(target, find(given.objects, target.namespace, target.rules), given.trust_domain)
+        key: TargetInput(
+            target,
+            find(given.objects, target.namespace, target.rules),
+            given.trust_domain,
+            None if given.bindings is None else given.bindings.about(target),
+        )
         for key, target in given.targets.items()
     }
 
 
 def decide(given: TargetInput) -> Decision:
     """What a TrafficTarget grants. Every mistake in it is a Problem, and grants nothing."""
-    destination, bad_destination = _destination(given)
+    destinations, bad_destination = _destinations(given)
     sources, bad_sources = _sources(given)
     requests, bad_matches = _requests(given)
     problems = (*bad_destination, *bad_sources, *_dead_rules(given), *bad_matches)
     ports = _limited(_ports(given), given.target.destination.port)
     connections = _kinds(given) & _ROUTES == {TCPRoute.__name__}
     nothing = ports == frozenset() or (requests == () and not connections)
-    if destination is None or not sources or nothing:
-        return Decision(None, problems)
+    if not sources or nothing:
+        return Decision(problems=problems)
     target = given.target
-    return Decision(Grant(target.ref, target.origin, destination, sources, ports, requests, connections), problems)
+    grants = (
+        Grant(target.ref, target.origin, destination, sources, ports, requests, connections)
+        for destination in destinations
+    )
+    return Decision(tuple(grants), problems)
 
 
 def _kinds(given: TargetInput) -> set[str]:
@@ -101,40 +114,44 @@ def _kinds(given: TargetInput) -> set[str]:
     return {rule.kind for rule in given.target.rules}
 
 
-def _destination(given: TargetInput) -> tuple[Identity | None, list[Problem]]:
+def _destinations(given: TargetInput) -> tuple[tuple[Identity, ...], list[Problem]]:
     target, subject = given.target, given.target.destination
-    if subject.kind != "ServiceAccount":
-        message = f"A destination of kind {subject.kind!r} is not supported, only ServiceAccount; nothing is granted."
-        return None, [_problem(target, "spec.destination.kind", message, "F4")]
     if subject.namespace not in {"", target.namespace}:
         message = (
             f"The destination is in namespace {subject.namespace}, but a workload is opened from its own namespace "
             "only; nothing is granted."
         )
-        return None, [_problem(target, "spec.destination.namespace", message, "A3")]
-    return _identity(given, subject), []
+        return (), [_problem(target, "spec.destination.namespace", message, "A3")]
+    found = resolve(subject, target, given.trust_domain, given.bindings)
+    if found.fault:
+        field = _named_by("spec.destination", subject, given)
+        return (), [_problem(target, field, _fault("A destination", found), "F4")]
+    return found.identities, []
 
 
 def _sources(given: TargetInput) -> tuple[tuple[Identity, ...], list[Problem]]:
     target = given.target
     if not target.sources:
         return (), [_problem(target, "spec.sources", "There are no sources, so nobody is granted anything.", "A7")]
-    problems = [
-        _problem(
-            target,
-            f"spec.sources[{index}].kind",
-            f"A source of kind {source.kind!r} is not supported, only ServiceAccount; it is granted nothing.",
-            "F4",
-        )
-        for index, source in enumerate(target.sources)
-        if source.kind != "ServiceAccount"
-    ]
-    accounts = {_identity(given, source) for source in target.sources if source.kind == "ServiceAccount"}
-    return tuple(sorted(accounts)), problems
+    problems = []
+    callers: set[Identity] = set()
+    for index, source in enumerate(target.sources):
+        found = resolve(source, target, given.trust_domain, given.bindings)
+        callers.update(found.identities)
+        if found.fault:
+            field = _named_by(f"spec.sources[{index}]", source, given)
+            problems.append(_problem(target, field, _fault("A source", found), "F4"))
+    return tuple(sorted(callers)), problems
 
 
-def _identity(given: TargetInput, subject: Subject) -> Identity:
-    return Identity(given.trust_domain, subject.namespace or given.target.namespace, subject.name)
+def _named_by(field: str, subject: Subject, given: TargetInput) -> str:
+    """What is at fault of a subject: its kind, unless that is one that is read here."""
+    return field if subject.kind == BINDING and given.bindings is not None else f"{field}.kind"
+
+
+def _fault(subject: str, found: Resolved) -> str:
+    effect = "nothing is granted" if subject == "A destination" else "it is granted nothing"
+    return f"{subject} {found.fault}; {effect}."
 
 
 def _requests(given: TargetInput) -> tuple[tuple[HttpMatch, ...] | None, list[Problem]]:

@@ -34,7 +34,7 @@ _KINDS: Final[Mapping[tuple[str, str], _Kind]] = {
         decode_split.VERSIONS, "v1alpha4", convert_split.to_hub, convert_split.from_hub
     ),
     ("access.smi-spec.io", "TrafficTarget"): _Kind(
-        decode_access.VERSIONS, "v1alpha2", convert_access.to_hub, convert_access.from_hub
+        (*decode_access.VERSIONS, *decode_access.DRAFTS), "v1alpha2", convert_access.to_hub, convert_access.from_hub
     ),
     ("specs.smi-spec.io", "HTTPRouteGroup"): _Kind(
         decode_specs.VERSIONS, "v1alpha4", convert_specs.group_to_hub, convert_specs.group_from_hub

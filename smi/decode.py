@@ -14,7 +14,7 @@ from kube.decode import SET_ASIDE, Locate, name_faults, nowhere, ref_of, sentenc
 from kube.names import shown
 from kube.objects import RawDocument
 from kube.problem import Problem, Ref
-from smi import decode_access, decode_specs, decode_split
+from smi import decode_access, decode_binding, decode_egress, decode_specs, decode_split
 from smi.convert import whole
 from smi.kinds import SmiObject
 from smi.reading import Reading
@@ -24,10 +24,15 @@ _Reader = Callable[[Reading], SmiObject | None]
 
 _KINDS: Final[Mapping[tuple[str, str], tuple[tuple[str, ...], _Reader]]] = {
     ("split.smi-spec.io", "TrafficSplit"): (decode_split.VERSIONS, decode_split.read_split),
-    ("access.smi-spec.io", "TrafficTarget"): (decode_access.VERSIONS, decode_access.read_target),
+    ("access.smi-spec.io", "TrafficTarget"): (
+        (*decode_access.VERSIONS, *decode_access.DRAFTS),
+        decode_access.read_target,
+    ),
+    ("access.smi-spec.io", "IdentityBinding"): (decode_binding.VERSIONS, decode_binding.read_binding),
     ("specs.smi-spec.io", "HTTPRouteGroup"): (decode_specs.VERSIONS, decode_specs.read_group),
     ("specs.smi-spec.io", "TCPRoute"): (decode_specs.VERSIONS, decode_specs.read_tcp_route),
     ("specs.smi-spec.io", "UDPRoute"): (decode_specs.VERSIONS[-1:], decode_specs.read_udp_route),
+    (decode_egress.GROUP, "EgressPolicy"): (decode_egress.VERSIONS, decode_egress.read_policy),
 }
 """The versions of each kind and what reads them."""
 
@@ -62,7 +67,7 @@ def read(raw: RawDocument, locate: Locate = nowhere) -> Read:
         decoded = kubernetes.decode(raw, locate)
         return Read(decoded.object, ref_of(raw), decoded.problems)
     group, _, version = api_version.rpartition("/")
-    if group.endswith(_SUFFIX) or (kind in _NAMES and not group):
+    if group.endswith(_SUFFIX) or group == decode_egress.GROUP or (kind in _NAMES and not group):
         return _read_smi(raw, locate, (group, kind), version)
     return Read(None, None, ignored=True)
 
@@ -82,8 +87,6 @@ def _read_smi(raw: RawDocument, locate: Locate, kind: tuple[str, str], version: 
 
 def _unknown(kind: tuple[str, str], version: str, versions: tuple[str, ...]) -> str:
     group, name = kind
-    if group == "access.smi-spec.io" and version == "v1alpha4":
-        return "access v1alpha4 is a draft that is not read; nothing is granted."
     if versions:
         return f"{name} has no version {shown(version)}; there are {', '.join(versions)}. The object is set aside."
     if name in _NAMES:

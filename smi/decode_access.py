@@ -1,4 +1,4 @@
-"""Reads access.smi-spec.io TrafficTarget, v1alpha1 to v1alpha3.
+"""Reads access.smi-spec.io TrafficTarget, v1alpha1 to v1alpha3, and v1alpha4, which is a draft.
 
 Rule: fail closed. What can't be read grants nothing: a bad source is left out, a bad rule stays as a reference that
 leads nowhere, a bad destination or port sets the whole target aside. A rule is never just left out, since without its
@@ -14,6 +14,11 @@ from smi.kinds import RuleRef, Subject, TrafficTarget
 from smi.reading import Part, Reading
 
 VERSIONS: Final = ("v1alpha1", "v1alpha2", "v1alpha3")
+DRAFTS: Final = ("v1alpha4",)
+"""Versions that are read, and served where a person wants it. TrafficTarget means in it what it does in v1alpha3."""
+
+_PORTLESS: Final = frozenset({"v1alpha3", *DRAFTS})
+"""The versions whose subjects have no port."""
 
 _NOTHING: Final = "nothing is granted"
 _NO_SOURCE: Final = "this source is granted nothing"
@@ -49,9 +54,9 @@ def _destination(body: Part) -> Subject | None:
     kind, name, namespace = _names(part)
     part.rule = "V7"
     port = part.port("port")
-    if port is not None and body.reading.version == "v1alpha3":
+    if port is not None and body.reading.version in _PORTLESS:
         path = part.at("port")
-        message = f"This is no field of v1alpha3; the grant is limited to port {port} all the same."
+        message = f"This is no field of {body.reading.version}; the grant is limited to port {port} all the same."
         body.reading.warn(path, message, "V7")
     if not part.sound or part.value is None:
         return None

@@ -1,4 +1,4 @@
-"""The CustomResourceDefinitions of the SMI kinds: `python -m smi.definitions FOLDER` writes deploy/crds/.
+"""The CustomResourceDefinitions of the SMI kinds and ours: `python -m smi.definitions FOLDER` writes deploy/crds/.
 
 Rule: one table says which kinds, versions and names there are; the files are made from it and never edited, and a test
 compares them. A kind with several versions is converted by our webhook (`smi.convert`).
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from smi import decode_access, decode_specs, decode_split, schemas
+from smi import decode_access, decode_binding, decode_egress, decode_specs, decode_split, schemas
 
 NAMESPACE: Final = "weft-system"
 SERVICE: Final = "weft-webhook"
@@ -29,7 +29,8 @@ LABELS: Final = {"app.kubernetes.io/name": "weft", "app.kubernetes.io/part-of": 
 class Definition:
     """One kind: its names, its versions from the oldest to the newest, which is stored (rule V1), and their schemas.
 
-    `columns` are printer columns besides the age: title and field, by version; `draft` kinds are installed on request.
+    `columns` are printer columns besides the age: title and field, by version; `draft` kinds are installed on request,
+    and `drafts`, versions that come after those, served on request (the chart's `crds.identityBinding`).
     """
 
     group: str
@@ -39,11 +40,12 @@ class Definition:
     schema: Callable[[str], schemas.Schema]
     columns: Callable[[str], tuple[tuple[str, str], ...]] = field(default=lambda _version: ())
     draft: bool = False
+    drafts: tuple[str, ...] = ()
 
     @property
     def plural(self) -> str:
         """The name of its collection in URLs."""
-        return f"{self.kind.lower()}s"
+        return f"{self.kind.lower()}s".replace("ys", "ies")
 
     @property
     def name(self) -> str:
@@ -67,14 +69,23 @@ def _destination(version: str) -> tuple[tuple[str, str], ...]:
 DEFINITIONS: Final = (
     Definition("split.smi-spec.io", "TrafficSplit", "ts", decode_split.VERSIONS, schemas.traffic_split, _service),
     Definition(
-        "access.smi-spec.io", "TrafficTarget", "tt", decode_access.VERSIONS, schemas.traffic_target, _destination
+        "access.smi-spec.io",
+        "TrafficTarget",
+        "tt",
+        decode_access.VERSIONS,
+        schemas.traffic_target,
+        _destination,
+        drafts=decode_access.DRAFTS,
     ),
     Definition("specs.smi-spec.io", "HTTPRouteGroup", "htr", decode_specs.VERSIONS, schemas.http_route_group),
     Definition("specs.smi-spec.io", "TCPRoute", "tr", decode_specs.VERSIONS, schemas.tcp_route),
     Definition("specs.smi-spec.io", "UDPRoute", "ur", decode_specs.VERSIONS[-1:], schemas.udp_route),
-    Definition("access.smi-spec.io", "IdentityBinding", "ib", ("v1alpha4",), schemas.identity_binding, draft=True),
+    Definition(
+        "access.smi-spec.io", "IdentityBinding", "ib", decode_binding.VERSIONS, schemas.identity_binding, draft=True
+    ),
+    Definition(decode_egress.GROUP, "EgressPolicy", "egp", decode_egress.VERSIONS, schemas.egress_policy),
 )
-"""Every SMI kind."""
+"""Every SMI kind, and our own."""
 
 
 def document(definition: Definition) -> dict[str, Any]:
@@ -92,11 +103,13 @@ def document(definition: Definition) -> dict[str, Any]:
                 "plural": definition.plural,
                 "singular": definition.kind.lower(),
                 "shortNames": [definition.short],
-                "categories": ["smi"],
+                "categories": ["weft" if definition.group == decode_egress.GROUP else "smi"],
             },
             "preserveUnknownFields": False,
             "conversion": _conversion(definition),
-            "versions": [_version(definition, version) for version in reversed(definition.versions)],
+            "versions": [
+                _version(definition, version) for version in reversed((*definition.versions, *definition.drafts))
+            ],
         },
     }
 
@@ -115,7 +128,7 @@ def _version(definition: Definition, version: str) -> dict[str, Any]:
     age = ("Age", ".metadata.creationTimestamp")
     return {
         "name": version,
-        "served": True,
+        "served": version in definition.versions,
         "storage": version == definition.stored,
         "additionalPrinterColumns": [
             {"name": name, "type": "date" if name == "Age" else "string", "jsonPath": path}

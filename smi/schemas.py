@@ -103,7 +103,10 @@ def traffic_split(version: str) -> Schema:
 
 
 def traffic_target(version: str) -> Schema:
-    """access.smi-spec.io TrafficTarget. `destination.port` ends with v1alpha2 (rule V7)."""
+    """access.smi-spec.io TrafficTarget.
+
+    `destination.port` ends with v1alpha2 (rule V7); old clients write it in v1alpha3 all the same (rule V9).
+    """
     rule = _map(
         "A route object in the same namespace, or some of its matches.",
         {
@@ -114,11 +117,11 @@ def traffic_target(version: str) -> Schema:
         },
         ("kind", "name"),
     )
-    ports = version in {"v1alpha1", "v1alpha2"}
+    ported = version in {"v1alpha1", "v1alpha2"}
     rules = "specs" if version == "v1alpha1" else "rules"
     properties = {
-        "destination": _subject("Who may be called: the workloads of a ServiceAccount of this namespace.", ports=ports),
-        "sources": _list("Who may call. Nobody, if there are none.", _subject("One caller.", ports=ports), 1024),
+        "destination": _subject("Who may be called: the workloads of a ServiceAccount of this namespace.", ports=True),
+        "sources": _list("Who may call. Nobody, if there are none.", _subject("One caller.", ports=ported), 1024),
         rules: _list("What may be called: TCPRoute and HTTPRouteGroup rules must both hold.", rule, 1024),
     }
     about = "TrafficTarget grants callers access to the workloads of one ServiceAccount. Without one, nobody may call."
@@ -131,9 +134,11 @@ def _subject(description: str, *, ports: bool) -> Schema:
     properties = {
         "apiGroup": _text("The group of the kind, empty for ServiceAccount."),
         "group": _text("The same, as the draft of v1alpha4 spells it."),
-        "kind": _text("ServiceAccount; no other kind is granted anything.", least=1),
-        "name": _text("Name of the ServiceAccount.", least=1),
-        "namespace": _text("Namespace of the ServiceAccount; the TrafficTarget's own if left out.", 63),
+        "kind": _text(
+            "ServiceAccount, or IdentityBinding where the mesh reads those. No other is granted anything.", least=1
+        ),
+        "name": _text("Its name.", least=1),
+        "namespace": _text("Its namespace; the TrafficTarget's own if left out.", 63),
     }
     if ports:
         properties["port"] = _port("In a destination: the container port that the grant is limited to.")
@@ -214,7 +219,9 @@ def identity_binding(_version: str) -> Schema:
     )
     spec = _map("The identities.", {"schemes": schemes}, ("schemes",))
     return _map(
-        "IdentityBinding names identities. A draft: it is stored and grants nothing.", {"spec": spec}, ("spec",)
+        "IdentityBinding names identities. A draft: it grants nothing, unless the mesh reads it.",
+        {"spec": spec},
+        ("spec",),
     )
 
 

@@ -14,7 +14,7 @@ GROUPS = {
 }
 VERSIONS = {
     "TrafficSplit": ("v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"),
-    "TrafficTarget": ("v1alpha1", "v1alpha2", "v1alpha3"),
+    "TrafficTarget": ("v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"),
     "HTTPRouteGroup": ("v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"),
     "TCPRoute": ("v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"),
 }
@@ -45,14 +45,16 @@ def _split(version: str) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def _target(version: str) -> st.SearchStrategy[dict[str, Any]]:
-    port = {"port": ports} if version in OLD else {}
-    subject = _maybe({"kind": st.just("ServiceAccount"), "name": names}, {"namespace": names, **port})
+    who = {"kind": st.sampled_from(["ServiceAccount", "IdentityBinding"]), "name": names}
+    port = {"port": ports}
+    destination = _maybe(who, {"namespace": names, **port})
+    subject = _maybe(who, {"namespace": names, **(port if version in OLD else {})})
     rules = "specs" if version == "v1alpha1" else "rules"
     lists = {
         "sources": st.lists(subject, max_size=3),
         rules: st.lists(_reference(["HTTPRouteGroup", "TCPRoute", "UDPRoute"]), max_size=3),
     }
-    body = _maybe({"destination": subject}, lists)
+    body = _maybe({"destination": destination}, lists)
     return body if version == "v1alpha1" else st.fixed_dictionaries({"spec": body})
 
 

@@ -48,8 +48,8 @@ def test_what_is_none_of_the_meshs_business_is_ignored(api_version: str, kind: s
         ("specs.smi-spec.io/v1alpha3", "UDPRoute", "has no version 'v1alpha3'"),
         ("specs.smi-spec.io/v1alpha4", "GRPCRoute", "no kind 'GRPCRoute'"),
         ("metrics.smi-spec.io/v1alpha1", "TrafficMetrics", "no kind"),
-        ("access.smi-spec.io/v1alpha4", "IdentityBinding", "nothing is granted"),
-        ("access.smi-spec.io/v1alpha4", "TrafficTarget", "nothing is granted"),
+        ("access.smi-spec.io/v1alpha3", "IdentityBinding", "has no version 'v1alpha3'"),
+        ("access.smi-spec.io/v1alpha5", "TrafficTarget", "has no version 'v1alpha5'"),
         ("smi-spec.io/v1", "TrafficTarget", "TrafficTarget"),
     ],
 )

@@ -22,7 +22,7 @@ from tests.fakes import structural
 
 CRDS = Path(__file__).parents[3] / "deploy/crds"
 DECODED = [definition for definition in DEFINITIONS if not definition.draft]
-EACH = [(definition, version) for definition in DECODED for version in definition.versions]
+EACH = [(definition, version) for definition in DECODED for version in (*definition.versions, *definition.drafts)]
 
 
 def ids(value: object) -> str:
@@ -43,7 +43,7 @@ def test_the_files_are_those_that_make_crds_writes() -> None:
 
 def test_every_smi_kind_that_is_read_has_a_definition() -> None:
     known = {name for name, kind in vars(kinds).items() if isinstance(kind, type) and issubclass(kind, SmiObject)}
-    assert known - {"SmiObject"} == {definition.kind for definition in DECODED}
+    assert known - {"SmiObject"} == {definition.kind for definition in DEFINITIONS}
 
 
 @pytest.mark.parametrize(("definition", "version"), EACH, ids=ids)
@@ -52,13 +52,13 @@ def test_v1_every_version_served_is_read_and_converted(definition: Definition, v
     raw = {"apiVersion": f"{definition.group}/{version}", "kind": definition.kind, "metadata": metadata}
     problems = read(raw).problems
     assert all(problem.field != "apiVersion" for problem in problems)
-    for other in definition.versions:
+    for other in (*definition.versions, *definition.drafts):
         assert isinstance(convert(raw, f"{definition.group}/{other}"), dict)
 
 
 @pytest.mark.parametrize("definition", DECODED, ids=ids)
 def test_v1_a_version_that_is_not_served_is_not_read(definition: Definition) -> None:
-    oldest, newest = definition.versions[0], definition.versions[-1]
+    oldest, newest = definition.versions[0], (*definition.versions, *definition.drafts)[-1]
     for version in (f"v1alpha{int(newest[-1]) + 1}", "v1alpha0", "v1"):
         raw = {"apiVersion": f"{definition.group}/{version}", "kind": definition.kind, "metadata": {"name": "a"}}
         assert [problem.field for problem in read(raw).problems] == ["apiVersion"]
@@ -69,7 +69,12 @@ def test_v1_a_version_that_is_not_served_is_not_read(definition: Definition) -> 
 def test_v1_the_newest_version_alone_is_stored(definition: Definition) -> None:
     stored = [item["name"] for item in document(definition)["spec"]["versions"] if item["storage"]]
     assert stored == [max(definition.versions)]
-    assert all(item["served"] for item in document(definition)["spec"]["versions"])
+
+
+@pytest.mark.parametrize("definition", DECODED, ids=ids)
+def test_v1_drafts_alone_wait_until_they_are_asked_for(definition: Definition) -> None:
+    waiting = {item["name"] for item in document(definition)["spec"]["versions"] if not item["served"]}
+    assert waiting == set(definition.drafts)
 
 
 def test_v9_short_names() -> None:
@@ -119,7 +124,7 @@ def test_v9_only_headers_keep_fields_nobody_knows(definition: Definition, versio
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_v9_what_the_decoders_read_passes_the_schema_whole(definition: Definition, data: st.DataObject) -> None:
-    version = data.draw(st.sampled_from(definition.versions))
+    version = data.draw(st.sampled_from((*definition.versions, *definition.drafts)))
     raw = data.draw(documents(definition.kind, version))
     kept = copy.deepcopy(raw)
     structural.settle(kept, schema(definition, version))
@@ -134,7 +139,7 @@ def test_v2_what_is_converted_passes_the_schema_of_its_new_version_whole(
     definition: Definition, data: st.DataObject
 ) -> None:
     """Else the API server would prune what the conversion kept."""
-    old, new = data.draw(st.permutations(definition.versions))[:2]
+    old, new = data.draw(st.permutations((*definition.versions, *definition.drafts)))[:2]
     made = convert(data.draw(documents(definition.kind, old)), f"{definition.group}/{new}")
     assert isinstance(made, dict)
     kept = copy.deepcopy(made)
