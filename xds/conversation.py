@@ -89,6 +89,24 @@ class Reception:
         task.add_done_callback(self.tasks.discard)
         return task
 
+    async def authenticated(self, call: Call) -> Peer:
+        """Who is there. Raises ProtocolFault."""
+        if not self.commons.cache.ready:
+            raise ProtocolFault("UNAVAILABLE", "this control plane has not read its configuration yet")
+        scheme, _, token = call.metadata.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise ProtocolFault("UNAUTHENTICATED", "no bearer token in the authorization metadata")
+        address = address_of(call.peer)
+        if wait := self.refusals.wait(address):
+            raise TurnedAway("UNAVAILABLE", f"too many tokens from {address} were refused; wait {wait:.0f} s")
+        try:
+            return await self.authenticator.authenticate(token.strip())
+        except Refused as refused:
+            self.refusals.refused(address, refused.reason)
+            raise ProtocolFault("UNAUTHENTICATED", str(refused)) from None
+        except Unknown as unknown:
+            raise ProtocolFault("UNAVAILABLE", str(unknown)) from None
+
 
 class Conversation:
     """The receiver of one call."""
@@ -210,7 +228,7 @@ class Conversation:
     async def _bring_up(self) -> None:
         """Authentication, the first request, the session. Whatever is wrong ends the stream with its reason."""
         try:
-            peer = await self._authenticated()
+            peer = await self._reception.authenticated(self._call)
             self._call.trust()
             first = await self._first_request()
             session = self._new_session(peer)
@@ -243,24 +261,6 @@ class Conversation:
     def _new_session(self, peer: Peer) -> Session:
         commons = self._reception.commons
         return Session(commons, peer, commons.machine(self._delta, self._only_type), self.wake)
-
-    async def _authenticated(self) -> Peer:
-        """Who is there. Raises ProtocolFault."""
-        if not self._reception.commons.cache.ready:
-            raise ProtocolFault("UNAVAILABLE", "this control plane has not read its configuration yet")
-        scheme, _, token = self._call.metadata.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise ProtocolFault("UNAUTHENTICATED", "no bearer token in the authorization metadata")
-        address, refusals = address_of(self._call.peer), self._reception.refusals
-        if wait := refusals.wait(address):
-            raise TurnedAway("UNAVAILABLE", f"too many tokens from {address} were refused; wait {wait:.0f} s")
-        try:
-            return await self._reception.authenticator.authenticate(token.strip())
-        except Refused as refused:
-            refusals.refused(address, refused.reason)
-            raise ProtocolFault("UNAUTHENTICATED", str(refused)) from None
-        except Unknown as unknown:
-            raise ProtocolFault("UNAVAILABLE", str(unknown)) from None
 
     async def _first_request(self) -> bytes:
         """The first request. Raises ProtocolFault where none comes."""

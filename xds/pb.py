@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue, StringValue, UInt32Value
 
@@ -32,7 +32,13 @@ from xds._pb.envoy.config.core.v3.address_pb2 import (
     SocketAddress,
     TcpKeepalive,
 )
-from xds._pb.envoy.config.core.v3.base_pb2 import DataSource, Metadata, TrafficDirection, TransportSocket
+from xds._pb.envoy.config.core.v3.base_pb2 import (
+    DataSource,
+    Metadata,
+    RequestMethod,
+    TrafficDirection,
+    TransportSocket,
+)
 from xds._pb.envoy.config.core.v3.config_source_pb2 import (
     AggregatedConfigSource,
     ApiVersion,
@@ -159,6 +165,7 @@ __all__ = [
     "CommonTlsContext",
     "ConfigSource",
     "DataSource",
+    "DecodeError",
     "DeltaDiscoveryRequest",
     "DeltaDiscoveryResponse",
     "DestinationIPInput",
@@ -210,6 +217,7 @@ __all__ = [
     "RawBuffer",
     "Rds",
     "RegexMatcher",
+    "RequestMethod",
     "Resource",
     "ResponseFlagFilter",
     "ResponseMapper",

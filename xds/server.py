@@ -20,6 +20,8 @@ from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET
 from xds.session import Commons, Ending
 from xds.snapshot import SecretSource
 from xds.status import Counters, ProxyStatus, State, TypeStatus
+from xds.tapping import METHOD as ACCESS_LOGS
+from xds.tapping import Taps
 from xds.transport.call import Call, Certificate, Opener, Receiver, Transport, TransportSettings
 from xds.transport.grpc_aio import GrpcAio
 from xds.transport.listener import Listener
@@ -103,6 +105,9 @@ class XdsServer:
             Admission(settings.admission),
             Patience(first_request=settings.first_request, expiry_grace=settings.expiry_grace),
         )
+        self.taps = Taps(self._reception.commons.switches, self._reception.authenticated)
+        """Who watches requests (`weft tap`)."""
+        self._others: Mapping[str, Callable[[Call], Receiver | None]] = {ACCESS_LOGS: self.taps.open}
         self._transport = TRANSPORTS[settings.transport](settings, self._open)
 
     @property
@@ -160,6 +165,7 @@ class XdsServer:
     def _open(self, path: str, call: Call) -> Receiver | None:
         method = PATHS.get(path)
         if method is None:
-            return None
+            other = self._others.get(path)
+            return other(call) if other is not None else None
         delta, only_type = method
         return Conversation(self._reception, call, delta=delta, only_type=only_type)

@@ -80,6 +80,12 @@ class Call(Protocol):
     def trust(self) -> None:
         """The client has proved who it is: it may now send as much as a request may have."""
 
+    def hold(self) -> None:
+        """Let the client send no more than it may already, until `go_on`."""
+
+    def go_on(self) -> None:
+        """Let the client send again."""
+
     def send(self, message: bytes) -> None:
         """Send a message after those before it. The bytes are kept, not copied."""
 

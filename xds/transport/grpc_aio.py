@@ -77,6 +77,8 @@ class GrpcCall:
         self._context = context
         self._queue: deque[bytes] = deque()
         self._due = asyncio.Event()
+        self._going = asyncio.Event()
+        self._going.set()
         self._ending: tuple[str, str] | None = None
 
     @property
@@ -86,6 +88,14 @@ class GrpcCall:
 
     def trust(self) -> None:
         """Nothing: grpc has one limit for all."""
+
+    def hold(self) -> None:
+        """Read no more."""
+        self._going.clear()
+
+    def go_on(self) -> None:
+        """Read again."""
+        self._going.set()
 
     def send(self, message: bytes) -> None:
         """Queue a message."""
@@ -119,6 +129,7 @@ class GrpcCall:
 
     async def _read(self, requests: AsyncIterator[bytes], receiver: Receiver | None) -> None:
         async for data in requests:
+            await self._going.wait()
             if receiver is None or self._ending is not None:
                 return
             receiver.on_request(data)

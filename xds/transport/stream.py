@@ -44,6 +44,7 @@ class Stream:
         "_connection",
         "_ending",
         "_finished",
+        "_held",
         "_offset",
         "_partial",
         "_queue",
@@ -65,6 +66,7 @@ class Stream:
         self._connection = connection
         self._room = limits.FIRST_WINDOW
         self._trusted = False
+        self._held = False
         self._partial = bytearray()
         self._queue: deque[bytes] = deque()
         self._offset = 0
@@ -92,6 +94,16 @@ class Stream:
         """Let the client send more than the first window."""
         self._trusted = True
         self._make_room()
+
+    def hold(self) -> None:
+        """Make no more room for what the client sends."""
+        self._held = True
+
+    def go_on(self) -> None:
+        """Make room again."""
+        self._held = False
+        self._make_room()
+        self._connection.flush()
 
     def send(self, message: bytes) -> None:
         """Queue a message."""
@@ -128,7 +140,7 @@ class Stream:
             self._feed(payload)
         if last:
             self._half_closed()
-        elif self._trusted and self._room < limits.TRUSTED_WINDOW // 2:
+        elif self._trusted and not self._held and self._room < limits.TRUSTED_WINDOW // 2:
             self._make_room()
 
     def on_trailers(self) -> None:
