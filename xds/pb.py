@@ -73,7 +73,11 @@ from xds._pb.envoy.config.route.v3.route_components_pb2 import (
 from xds._pb.envoy.config.route.v3.route_pb2 import RouteConfiguration
 from xds._pb.envoy.data.accesslog.v3.accesslog_pb2 import AccessLogCommon, HTTPAccessLogEntry, TCPAccessLogEntry
 from xds._pb.envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
-from xds._pb.envoy.extensions.access_loggers.grpc.v3.als_pb2 import HttpGrpcAccessLogConfig, TcpGrpcAccessLogConfig
+from xds._pb.envoy.extensions.access_loggers.grpc.v3.als_pb2 import (
+    CommonGrpcAccessLogConfig,
+    HttpGrpcAccessLogConfig,
+    TcpGrpcAccessLogConfig,
+)
 from xds._pb.envoy.extensions.access_loggers.stream.v3.stream_pb2 import StdoutAccessLog
 from xds._pb.envoy.extensions.clusters.dynamic_forward_proxy.v3.cluster_pb2 import ClusterConfig as DynamicForwardProxy
 from xds._pb.envoy.extensions.common.dynamic_forward_proxy.v3.dns_cache_pb2 import DnsCacheConfig
@@ -162,6 +166,7 @@ __all__ = [
     "CircuitBreakers",
     "Cluster",
     "ClusterLoadAssignment",
+    "CommonGrpcAccessLogConfig",
     "CommonTlsContext",
     "ConfigSource",
     "DataSource",

@@ -15,6 +15,7 @@ from xds.translate import http, naming, sockets, tcp
 from xds.translate.addresses import Place
 from xds.translate.chains import HTTP_PROTOCOLS, chain
 from xds.translate.naming import Flavour
+from xds.translate.observing import UNOBSERVED, Observing
 from xds.translate.routes import Requests, destination_routes
 
 
@@ -40,13 +41,13 @@ def front(places: tuple[Place, ...], destination: Destination) -> Front:
     return Front(places, destination.id, destination.protocol)
 
 
-def listener(front: Front, detection_timeout: float) -> Resource:
+def listener(front: Front, detection_timeout: float, observing: Observing = UNOBSERVED) -> Resource:
     """The listener at a Destination's addresses."""
     name = naming.destination(front.id)
     listener = sockets.behind(name, front.places)
     speaks_http = front.protocol is not Protocol.TCP
     speaks_tcp = not front.protocol.is_http
-    http_chain = chain("http", http.towards_destination(name))
+    http_chain = chain("http", http.towards_destination(name, observing))
     tcp_chain = chain("tcp", tcp.discovered(name))
     if speaks_http and speaks_tcp:
         _detect(listener, http_chain, tcp_chain, detection_timeout)

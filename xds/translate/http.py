@@ -9,7 +9,8 @@ from typing import Final
 
 from mesh.settings import AccessLog
 from xds import pb
-from xds.translate import logs, telemetry
+from xds.translate import logs, taps, telemetry
+from xds.translate.observing import UNOBSERVED, Observing
 from xds.translate.sources import ads
 
 RBAC_FILTER: Final = "envoy.filters.http.rbac"
@@ -24,7 +25,7 @@ REFUSED_IDLE_TIMEOUT: Final = 5
 HEADERS_TIMEOUT: Final = 60
 
 
-def towards_destination(name: str) -> pb.Filter:
+def towards_destination(name: str, observing: Observing = UNOBSERVED) -> pb.Filter:
     """The app's requests to a Destination, routed by the route configuration of the same name.
 
     A destination whose clusters are gone while the app still holds a connection is one that no rule allows any more:
@@ -35,6 +36,7 @@ def towards_destination(name: str) -> pb.Filter:
     manager.http_filters.append(_router())
     manager.access_log.append(telemetry.requests_from(name.removeprefix("outbound/")))
     manager.access_log.append(logs.requests_without_cluster(NOT_PERMITTED, name))
+    manager.access_log.extend(taps.requests(observing, taps.OUTBOUND))
     manager.local_reply_config.mappers.append(_gone(BODY))
     return _filter(manager)
 
@@ -72,7 +74,7 @@ def _nothing_allowed() -> pb.HttpFilter:
     return pb.HttpFilter(name=RBAC_FILTER, typed_config=pb.packed(rules))
 
 
-def towards_app(name: str, access_log: AccessLog) -> pb.Filter:
+def towards_app(name: str, access_log: AccessLog, observing: Observing = UNOBSERVED) -> pb.Filter:
     """Callers' requests to the app. Without a route configuration that says otherwise, RBAC refuses all of them."""
     manager = _manager(name)
     manager.rds.CopyFrom(_rds(name))
@@ -81,6 +83,7 @@ def towards_app(name: str, access_log: AccessLog) -> pb.Filter:
     manager.access_log.append(telemetry.requests_to(name.removeprefix("inbound/")))
     manager.access_log.append(logs.requests_denied_by_rules(name))
     manager.access_log.extend(logs.requests_served(name, access_log))
+    manager.access_log.extend(taps.requests(observing, taps.INBOUND))
     # Rules look at the path the app will see, so what is ambiguous about it is settled before both.
     manager.normalize_path.value = True
     manager.merge_slashes = True
@@ -91,7 +94,7 @@ def towards_app(name: str, access_log: AccessLog) -> pb.Filter:
     return _filter(manager)
 
 
-def refusing() -> pb.Filter:
+def refusing(observing: Observing = UNOBSERVED) -> pb.Filter:
     """Answers 403 to each request, and closes: so that what is allowed later isn't held up by a kept connection."""
     manager = _manager("refused/http")
     refusal = pb.Route(
@@ -104,6 +107,7 @@ def refusing() -> pb.Filter:
     # Only the addresses of meshed services lead here, so there are no more of them than of those.
     manager.access_log.append(telemetry.requests_from("%DOWNSTREAM_LOCAL_ADDRESS%"))
     manager.access_log.append(logs.every_request(NOT_PERMITTED))
+    manager.access_log.extend(taps.requests(observing, taps.OUTBOUND, NOT_PERMITTED))
     manager.common_http_protocol_options.max_requests_per_connection.value = 1
     manager.common_http_protocol_options.idle_timeout.CopyFrom(pb.seconds(REFUSED_IDLE_TIMEOUT))
     return _filter(manager)

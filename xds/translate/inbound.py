@@ -14,9 +14,10 @@ from mesh.settings import AccessLog, Mtls
 from xds import pb
 from xds.names import INBOUND_LISTENER
 from xds.resource import Resource, encode
-from xds.translate import http, logs, naming, sockets, tcp, transport
+from xds.translate import http, logs, naming, sockets, taps, tcp, transport
 from xds.translate.chains import HTTP_PROTOCOLS, Branch, by_protocol, chain, switch, to, tree
 from xds.translate.naming import Flavour
+from xds.translate.observing import Observing
 from xds.translate.settings import TranslateSettings
 
 PLAINTEXT_REFUSED = "plaintext on a port that takes mutual TLS only"
@@ -40,38 +41,41 @@ def inbound_listener(
     sockets.wait_at_most(listener, settings.inspection_timeout)
     branches = {}
     for port in ports:
-        listener.filter_chains.extend(_chains(port, trust_domain, access_log))
+        listener.filter_chains.extend(_chains(port, trust_domain, access_log, settings.observing))
         branches[str(port.port)] = _branch(port)
-    refuse = chain("refused/port", tcp.refusing("refused/port", UNKNOWN_PORT))
+    told = taps.connections(settings.observing, taps.INBOUND, UNKNOWN_PORT)
+    refuse = chain("refused/port", tcp.refusing("refused/port", UNKNOWN_PORT, told))
     listener.default_filter_chain.CopyFrom(refuse)
     if branches:
         listener.filter_chain_matcher.CopyFrom(tree(pb.DestinationPortInput, branches))
     listener.access_log.append(logs.handshakes_denied())
+    listener.access_log.extend(taps.handshakes(settings.observing))
     return encode(INBOUND_LISTENER, listener)
 
 
-def _chains(port: InboundPort, trust_domain: str, access_log: AccessLog) -> Iterator[pb.FilterChain]:
+def _chains(port: InboundPort, trust_domain: str, access_log: AccessLog, observing: Observing) -> Iterator[pb.FilterChain]:
     name = naming.inbound(port.port)
     if port.protocol is not Protocol.TCP:
         mtls = transport.downstream_mtls(trust_domain)
-        yield chain(_name("mtls-http", port), http.towards_app(name, access_log), transport=mtls)
+        yield chain(_name("mtls-http", port), http.towards_app(name, access_log, observing), transport=mtls)
     if not port.protocol.is_http:
         mtls = transport.downstream_mtls_by_secret(name)
-        yield chain(_name("mtls-tcp", port), tcp.towards_app(name), transport=mtls)
-    yield from _plaintext_chains(port, access_log)
+        yield chain(_name("mtls-tcp", port), tcp.towards_app(name, taps.ended(observing, taps.INBOUND)), transport=mtls)
+    yield from _plaintext_chains(port, access_log, observing)
 
 
-def _plaintext_chains(port: InboundPort, access_log: AccessLog) -> Iterator[pb.FilterChain]:
+def _plaintext_chains(port: InboundPort, access_log: AccessLog, observing: Observing) -> Iterator[pb.FilterChain]:
     """Under strict mTLS one that refuses; else as under mTLS, where no identity counts as nobody (rule H3)."""
     name = naming.inbound(port.port)
     if port.mtls is Mtls.STRICT:
-        yield chain(_name("plaintext", port), tcp.refusing(f"refused/{name}", PLAINTEXT_REFUSED))
+        told = taps.connections(observing, taps.INBOUND, PLAINTEXT_REFUSED)
+        yield chain(_name("plaintext", port), tcp.refusing(f"refused/{name}", PLAINTEXT_REFUSED, told))
         return
     if port.protocol is not Protocol.TCP:
-        yield chain(_name("plaintext-http", port), http.towards_app(name, access_log))
+        yield chain(_name("plaintext-http", port), http.towards_app(name, access_log, observing))
     if not port.protocol.is_http:
-        refused = tcp.refusing(f"refused/{name}", NO_IDENTITY)
-        allowed = tcp.in_plaintext(name) if port.open else refused
+        refused = tcp.refusing(f"refused/{name}", NO_IDENTITY, taps.connections(observing, taps.INBOUND, NO_IDENTITY))
+        allowed = tcp.in_plaintext(name, taps.ended(observing, taps.INBOUND)) if port.open else refused
         yield chain(_name("plaintext-tcp", port), allowed)
 
 

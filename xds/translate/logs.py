@@ -18,6 +18,7 @@ NO_CLUSTER: Final = "NC"
 SAMPLE_PERCENT: Final = 1
 SAMPLE_KEY: Final = "weft.access_log.sampled"
 """Of Envoy's runtime; nobody sets it, so the percentage holds."""
+FAILED_HANDSHAKE: Final = "xds.filter_chain_name.startsWith('mtls-') && has(connection.transport_failure_reason)"
 _DENIED: Final = "response.code_details.startsWith('rbac_access_denied')"
 _CONNECTION: Final = {
     "event": "refused",
@@ -56,7 +57,7 @@ def requests_refused(reason: str) -> pb.AccessLog:
 def requests_denied_by_rules(destination: str) -> pb.AccessLog:
     """Requests that RBAC answered with 403; the reason is RBAC's own words."""
     log = _log(_REQUEST | {"destination": destination, "reason": "%RESPONSE_CODE_DETAILS%"})
-    return _only(log, _DENIED)
+    return only(log, _DENIED)
 
 
 def requests_served(destination: str, wanted: AccessLog) -> list[pb.AccessLog]:
@@ -72,7 +73,7 @@ def requests_served(destination: str, wanted: AccessLog) -> list[pb.AccessLog]:
         "sent_bytes": "%BYTES_SENT%",
     }
     failed = " && (!has(response.code) || response.code >= 500)" if wanted is AccessLog.ERRORS else ""
-    log = _only(_log(served), f"!({_DENIED}){failed}")
+    log = only(_log(served), f"!({_DENIED}){failed}")
     if wanted is AccessLog.SAMPLED:
         let_in = pb.AccessLogFilter()
         let_in.CopyFrom(log.filter)
@@ -91,7 +92,7 @@ def every_connection(reason: str) -> pb.AccessLog:
 def handshakes_denied() -> pb.AccessLog:
     """Connections whose TLS handshake failed: not one of us, or not among those a TCP port lets in."""
     log = _log(_CONNECTION | {"destination": "%FILTER_CHAIN_NAME%", "reason": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%"})
-    return _only(log, "xds.filter_chain_name.startsWith('mtls-') && has(connection.transport_failure_reason)")
+    return only(log, FAILED_HANDSHAKE)
 
 
 def _log(fields: dict[str, str]) -> pb.AccessLog:
@@ -100,7 +101,7 @@ def _log(fields: dict[str, str]) -> pb.AccessLog:
     return pb.AccessLog(name="envoy.access_loggers.stdout", typed_config=pb.packed(config))
 
 
-def _only(log: pb.AccessLog, expression: str) -> pb.AccessLog:
+def only(log: pb.AccessLog, expression: str) -> pb.AccessLog:
     """The log, for what a CEL expression over Envoy's attributes is true of."""
     log.filter.extension_filter.name = "envoy.access_loggers.extension_filters.cel"
     log.filter.extension_filter.typed_config.CopyFrom(pb.packed(pb.ExpressionFilter(expression=expression)))

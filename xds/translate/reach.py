@@ -59,7 +59,7 @@ class Outside:
         self._given = Remembered(_given)
         self._fronts = Joined[PortId, destinations.Front](destinations.front)
         self._listeners = RememberedMap[PortId, destinations.Front, Resource](
-            lambda front: destinations.listener(front, timeout)
+            lambda front: destinations.listener(front, timeout, settings.observing)
         )
         self._requests = Joined[PortId, Requests | None](destinations.requests)
         self._routes = RememberedMap[PortId, Requests | None, Resource | None](destinations.routes)

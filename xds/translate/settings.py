@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xds.translate.observing import UNOBSERVED, Observing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranslateSettings:
@@ -19,3 +21,4 @@ class TranslateSettings:
     inspection_timeout: float = 2.0
     """How long an incoming connection may stay silent before it counts as plaintext. Meshed callers speak at once;
     what waits is a server-first protocol from un-meshed callers of a permissive port."""
+    observing: Observing = UNOBSERVED

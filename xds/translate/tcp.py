@@ -5,7 +5,7 @@ Rule: no idle time-out of ours; dead peers are found by TCP keep-alive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from mesh.model import Share
@@ -47,31 +47,33 @@ def towards(cluster: str, stat_prefix: str) -> pb.Filter:
     return _filter(proxy)
 
 
-def towards_app(stat_prefix: str) -> pb.Filter:
+def towards_app(stat_prefix: str, told: Iterable[pb.AccessLog] = ()) -> pb.Filter:
     """To the app, once the handshake has shown that the caller may: before, the app learns nothing of it."""
-    proxy = _inbound(stat_prefix)
+    proxy = _inbound(stat_prefix, told)
     proxy.upstream_connect_mode = pb.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
     proxy.max_early_data_bytes.value = 0
     return _filter(proxy)
 
 
-def in_plaintext(stat_prefix: str) -> pb.Filter:
+def in_plaintext(stat_prefix: str, told: Iterable[pb.AccessLog] = ()) -> pb.Filter:
     """To the app, for callers that no handshake knows."""
-    return _filter(_inbound(stat_prefix))
+    return _filter(_inbound(stat_prefix, told))
 
 
-def refusing(stat_prefix: str, reason: str) -> pb.Filter:
+def refusing(stat_prefix: str, reason: str, told: Iterable[pb.AccessLog] = ()) -> pb.Filter:
     """Closes every connection at once: the cluster it names does not exist."""
     proxy = _proxy(stat_prefix)
     proxy.cluster = naming.REFUSED_CLUSTER
     proxy.access_log.append(logs.every_connection(reason))
+    proxy.access_log.extend(told)
     return _filter(proxy)
 
 
-def _inbound(stat_prefix: str) -> pb.TcpProxy:
+def _inbound(stat_prefix: str, told: Iterable[pb.AccessLog]) -> pb.TcpProxy:
     proxy = _proxy(stat_prefix)
     proxy.cluster = naming.INBOUND_CLUSTER
     telemetry.connections_to(proxy, stat_prefix.removeprefix("inbound/"))
+    proxy.access_log.extend(told)
     return proxy
 
 
