@@ -51,7 +51,7 @@ def requests_without_cluster(reason: str, destination: str) -> pb.AccessLog:
 def requests_refused(reason: str) -> pb.AccessLog:
     """Requests to addresses outside the mesh that a route or RBAC answered with 403."""
     log = _log(_REQUEST | {"destination": "outside", "reason": reason})
-    return _only(log, f"{_DENIED} || response.code_details == 'direct_response'")
+    return only(log, f"{_DENIED} || response.code_details == 'direct_response'")
 
 
 def requests_denied_by_rules(destination: str) -> pb.AccessLog:

@@ -1,7 +1,7 @@
 """The access logs of `weft tap`: in every place where requests and connections end, and silent until switched on.
 
-Rule: the switch is a value of Envoy's runtime, so watching changes no listener; while it is off a request costs one look
-at that value (docs/decisions/0120). All logs of one name are one stream to the control plane.
+Rule: the switch is a value of Envoy's runtime, so watching changes no listener; while it is off a request costs a look
+at it (docs/decisions/0120). All logs of one name are one stream to the control plane.
 """
 
 from __future__ import annotations
