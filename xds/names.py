@@ -11,6 +11,9 @@ LEAF_SECRET: Final = "leaf"  # noqa: S105 - a name, not a secret
 BUNDLE_SECRET: Final = "bundle"  # noqa: S105 - a name, not a secret
 """SDS: the certificates a peer's leaf must chain to."""
 
+CALLERS_SECRET: Final = "callers"  # noqa: S105 - a name, not a secret
+"""SDS: whom a handshake accepts behind which every request is judged. By name, since a change of it drains nothing."""
+
 OUTBOUND_LISTENER: Final = "outbound"
 INBOUND_LISTENER: Final = "inbound"
 

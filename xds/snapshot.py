@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mesh.model import Identity, PodId
+from xds.peers import NO_PEERS, Peers
 from xds.resource import Resource
 
 Named = Mapping[str, Resource]
@@ -26,11 +27,12 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All roles, and which role each proxy has. `bundle` is the trust bundle that is in it, PEM."""
+    """All roles, and which role each proxy has. `bundle` is the trust bundle that is in it, PEM; `peers` who is met."""
 
     roles: Mapping[str, Snapshot] = field(default_factory=dict)
     proxies: Mapping[PodId, str] = field(default_factory=dict)
     bundle: str = ""
+    peers: Peers = NO_PEERS
 
 
 class NoSecretsNow(Exception):  # noqa: N818 - it names the state

@@ -8,10 +8,12 @@ something, and a server that speaks first would have been heard by then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mesh.model import HttpRule, Identity, InboundPort, Protocol, TcpRule
 from xds import pb
+from xds.names import CALLERS_SECRET
+from xds.peers import NO_PEERS, Peers, trusting
 from xds.resource import Resource, encode
 from xds.translate import naming, transport
 from xds.translate.http import RBAC_FILTER
@@ -27,6 +29,7 @@ class Requesters:
     protocol: Protocol
     open: bool
     rules: tuple[HttpRule, ...]
+    peers: Peers = NO_PEERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +41,21 @@ class Connectors:
     rules: tuple[TcpRule, ...]
     trust_domain: str
     bundle: str
+    peers: Peers = NO_PEERS
 
 
-def requesters(port: InboundPort) -> Requesters | None:
+def requesters(port: InboundPort, peers: Peers = NO_PEERS) -> Requesters | None:
     """What the routes are told of a port; None where no request can be seen."""
-    return Requesters(port.port, port.protocol, port.open, port.http_rules) if port.protocol != Protocol.TCP else None
+    if port.protocol is Protocol.TCP:
+        return None
+    return Requesters(port.port, port.protocol, port.open, port.http_rules, replace(peers, foreign=_unproven(peers)))
 
 
-def connectors(port: InboundPort, trust_domain: str, bundle: str) -> Connectors | None:
+def connectors(port: InboundPort, trust_domain: str, bundle: str, peers: Peers = NO_PEERS) -> Connectors | None:
     """What the handshake is told of a port; None where everything is HTTP. `bundle` is the trust bundle, PEM."""
-    return None if port.protocol.is_http else Connectors(port.port, port.open, port.tcp_rules, trust_domain, bundle)
+    if port.protocol.is_http:
+        return None
+    return Connectors(port.port, port.open, port.tcp_rules, trust_domain, bundle, peers)
 
 
 def inbound_routes(port: Requesters | None) -> Resource | None:
@@ -71,37 +79,63 @@ def tcp_callers(port: Connectors | None) -> Resource | None:
         return None
     name = naming.inbound(port.port)
     if port.open:
-        sans = transport.anyone_of(port.trust_domain)
+        # Of the mesh: whoever another mesh vouches for is let in by name only.
+        sans = transport.anyone_of(port.peers.ours(port.trust_domain))
     else:
-        sans = transport.exactly({identity for rule in port.rules for identity in rule.identities})
-    context = pb.CertificateValidationContext(
-        trusted_ca=pb.DataSource(inline_string=port.bundle), match_typed_subject_alt_names=sans
-    )
+        sans = transport.exactly({identity for rule in port.rules for identity in rule.identities}, port.peers)
+    return _accepting(name, sans, port.bundle, port.trust_domain, port.peers)
+
+
+def all_callers(trust_domain: str, bundle: str, peers: Peers) -> Resource:
+    """The validation context of handshakes behind which every request is judged: ours, and of other meshes."""
+    sans = transport.anyone_of((*peers.ours(trust_domain), *peers.foreign_names))
+    return _accepting(CALLERS_SECRET, sans, bundle, trust_domain, peers)
+
+
+def _accepting(
+    name: str, sans: Iterable[pb.SubjectAltNameMatcher], bundle: str, trust_domain: str, peers: Peers
+) -> Resource:
+    context = trusting(bundle, trust_domain, peers)
+    context.match_typed_subject_alt_names.extend(sans)
     return encode(name, pb.Secret(name=name, validation_context=context))
+
+
+def _unproven(peers: Peers) -> tuple[tuple[str, str], ...]:
+    """Other trust domains without their roots, of which a route knows nothing."""
+    return tuple((name, "") for name in peers.foreign_names)
 
 
 def _policies(port: Requesters) -> Mapping[str, pb.Policy]:
     """One policy for each rule, by its origin. A rule without callers grants nothing (rule F1)."""
     if port.open:
-        return {"open": pb.Policy(permissions=[pb.Permission(any=True)], principals=[pb.Principal(any=True)])}
+        return {"open": pb.Policy(permissions=[pb.Permission(any=True)], principals=[_not_foreign(port.peers)])}
     policies: dict[str, pb.Policy] = {}
     for rule in port.rules:
         if rule.identities:
-            policies[_unused(rule.origin, policies)] = _policy(rule)
+            policies[_unused(rule.origin, policies)] = _policy(rule, port.peers)
     return policies
 
 
-def _policy(rule: HttpRule) -> pb.Policy:
+def _policy(rule: HttpRule, peers: Peers) -> pb.Policy:
     permissions = [permission(match) for match in rule.matches] or [pb.Permission(any=True)]
-    return pb.Policy(permissions=permissions, principals=_principals(rule.identities))
+    return pb.Policy(permissions=permissions, principals=_principals(rule.identities, peers))
 
 
-def _principals(identities: Iterable[Identity]) -> list[pb.Principal]:
+def _principals(identities: Iterable[Identity], peers: Peers) -> list[pb.Principal]:
     """By the certificate's URI SAN and nothing else (rule A2); a connection without mTLS matches none."""
-    return [
-        pb.Principal(authenticated=pb.Principal.Authenticated(principal_name=pb.StringMatcher(exact=uri)))
-        for uri in sorted({identity.uri for identity in identities})
-    ]
+    return [_named(pb.StringMatcher(exact=uri)) for uri in peers.all_uris(identities)]
+
+
+def _not_foreign(peers: Peers) -> pb.Principal:
+    """Everyone, but whoever another mesh vouches for: those are let in by name only."""
+    if not peers.foreign:
+        return pb.Principal(any=True)
+    theirs = [_named(pb.StringMatcher(prefix=f"spiffe://{name}/")) for name in peers.foreign_names]
+    return pb.Principal(not_id=pb.Principal(or_ids=pb.Principal.Set(ids=theirs)))
+
+
+def _named(matcher: pb.StringMatcher) -> pb.Principal:
+    return pb.Principal(authenticated=pb.Principal.Authenticated(principal_name=matcher))
 
 
 def _unused(origin: str, taken: Mapping[str, pb.Policy]) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from mesh.model import Backend, Identity, Protocol
 from xds import pb
+from xds.peers import NO_PEERS, Peers
 from xds.resource import Resource, encode
 from xds.translate import naming
 from xds.translate.naming import Flavour
@@ -27,31 +28,46 @@ APP_SOURCE_V6: Final = "::6"
 """What connections to the app come from, so that the redirect rules let them through to it (docs/decisions/0012)."""
 
 
-def backend_cluster(backend: Backend, flavour: Flavour) -> Resource:
+def backend_cluster(backend: Backend, flavour: Flavour, peers: Peers = NO_PEERS) -> Resource:
     """The cluster of a Backend; its endpoints come by EDS under the same name."""
     name = naming.backend_cluster(backend.id, flavour)
     cluster = _cluster(name)
     cluster.type = pb.Cluster.EDS
     cluster.eds_cluster_config.eds_config.CopyFrom(ads())
     cluster.lb_policy = pb.Cluster.LEAST_REQUEST
-    cluster.transport_socket.CopyFrom(upstream_mtls(backend.identities, flavour))
+    cluster.transport_socket.CopyFrom(upstream_mtls(backend.identities, flavour, peers))
     cluster.transport_socket_matches.append(_unmeshed_endpoints())
     if flavour is Flavour.HTTP:
         _speak_http(cluster, always_http2=backend.protocol is Protocol.HTTP2)
     return encode(name, cluster)
 
 
-def pod_cluster(identity: Identity, flavour: Flavour) -> Resource:
+def pod_cluster(identity: Identity, flavour: Flavour, peers: Peers = NO_PEERS) -> Resource:
     """Pods of one identity, at the address the app asked for. Bytes pass as they are, so no HTTP here."""
     name = naming.pod_cluster(identity, flavour)
     cluster = _original_destination(name)
-    cluster.transport_socket.CopyFrom(upstream_mtls([identity], flavour))
+    cluster.transport_socket.CopyFrom(upstream_mtls([identity], flavour, peers))
     return encode(name, cluster)
 
 
 def passthrough_cluster() -> Resource:
     """Whatever address the app asked for, untouched (rule H6)."""
     return encode(naming.PASSTHROUGH_CLUSTER, _original_destination(naming.PASSTHROUGH_CLUSTER))
+
+
+def outside(name: str) -> pb.Cluster:
+    """A cluster outside the mesh, reached in the protocol that the app speaks; whoever asks says where it is."""
+    cluster = _cluster(name)
+    _speak_http(cluster, always_http2=False)
+    return cluster
+
+
+def outside_cluster(name: str) -> Resource:
+    """Whatever address the app asked for, for the requests and connections of one port."""
+    cluster = outside(name)
+    cluster.type = pb.Cluster.ORIGINAL_DST
+    cluster.lb_policy = pb.Cluster.CLUSTER_PROVIDED
+    return encode(name, cluster)
 
 
 def inbound_clusters() -> tuple[Resource, ...]:

@@ -30,9 +30,7 @@ def bare(ports: Iterable[InboundPort]) -> tuple[InboundPort, ...]:
     return tuple(replace(port, http_rules=(), tcp_rules=()) for port in ports)
 
 
-def inbound_listener(
-    ports: Iterable[InboundPort], trust_domain: str, access_log: AccessLog, settings: TranslateSettings
-) -> Resource:
+def inbound_listener(ports: Iterable[InboundPort], access_log: AccessLog, settings: TranslateSettings) -> Resource:
     """The whole listener. Ports whose chains are equal share nothing: each drains alone, if it ever has to."""
     listener = sockets.bound(INBOUND_LISTENER, settings.bind_address, settings.inbound_port)
     listener.traffic_direction = pb.TrafficDirection.INBOUND
@@ -41,7 +39,7 @@ def inbound_listener(
     sockets.wait_at_most(listener, settings.inspection_timeout)
     branches = {}
     for port in ports:
-        listener.filter_chains.extend(_chains(port, trust_domain, access_log, settings.observing))
+        listener.filter_chains.extend(_chains(port, access_log, settings.observing))
         branches[str(port.port)] = _branch(port)
     told = taps.connections(settings.observing, taps.INBOUND, UNKNOWN_PORT)
     refuse = chain("refused/port", tcp.refusing("refused/port", UNKNOWN_PORT, told))
@@ -53,10 +51,10 @@ def inbound_listener(
     return encode(INBOUND_LISTENER, listener)
 
 
-def _chains(port: InboundPort, trust_domain: str, access_log: AccessLog, observing: Observing) -> Iterator[pb.FilterChain]:
+def _chains(port: InboundPort, access_log: AccessLog, observing: Observing) -> Iterator[pb.FilterChain]:
     name = naming.inbound(port.port)
     if port.protocol is not Protocol.TCP:
-        mtls = transport.downstream_mtls(trust_domain)
+        mtls = transport.downstream_mtls()
         yield chain(_name("mtls-http", port), http.towards_app(name, access_log, observing), transport=mtls)
     if not port.protocol.is_http:
         mtls = transport.downstream_mtls_by_secret(name)

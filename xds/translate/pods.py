@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mesh.model import Identity, Mesh, PodDestination, PodId, Protocol, Workload
 from mesh.remember import Joined, Remembered, RememberedMap
+from xds.peers import NO_PEERS, Peers
 from xds.resource import Resource
 from xds.translate import clusters
 from xds.translate.addresses import Place, places
@@ -54,19 +55,21 @@ class Pods:
             lambda leaf: pod_listener(*leaf, detection_timeout)
         )
         self._peers = Remembered(_peers)
-        self._clusters = RememberedMap[Peer, Peer, Resource](lambda leaf: clusters.pod_cluster(*leaf))
+        self._clusters = RememberedMap[Peer, tuple[Identity, Flavour, Peers], Resource](
+            lambda leaf: clusters.pod_cluster(*leaf)
+        )
         self._reachable = Remembered(_reachable)
 
     def places(self, mesh: Mesh) -> Mapping[PodPort, tuple[Place, ...]]:
         """Where each port of a pod would listen."""
         return self._places(self._ports(mesh.pods))
 
-    def __call__(self, mesh: Mesh, given: Mapping[PodPort, tuple[Place, ...]]) -> Reachable:
+    def __call__(self, mesh: Mesh, given: Mapping[PodPort, tuple[Place, ...]], peers: Peers = NO_PEERS) -> Reachable:
         """What leads to the pods, each port at the first of the places given to it."""
         ports = self._ports(mesh.pods)
         protocols = self._protocols((self._detecting(mesh.workloads), mesh.proxies))
         listeners = self._listeners(self._leaves(given, ports, protocols))
-        return self._reachable(Listeners(ports, listeners, self._clusters(self._peers(ports))))
+        return self._reachable(Listeners(ports, listeners, self._clusters(self._peers((ports, peers)))))
 
 
 def _ports(pods: Mapping[PodId, tuple[PodDestination, ...]]) -> Ports:
@@ -90,9 +93,10 @@ def _leaf(
     return pod, mine[0], protocol or Protocol.TCP
 
 
-def _peers(ports: Ports) -> Mapping[Peer, Peer]:
-    peers = ((pod.identity, flavour) for pod in ports.values() for flavour in Flavour)
-    return {peer: peer for peer in peers}
+def _peers(given: tuple[Ports, Peers]) -> Mapping[Peer, tuple[Identity, Flavour, Peers]]:
+    ports, peers = given
+    met = ((pod.identity, flavour) for pod in ports.values() for flavour in Flavour)
+    return {each: (*each, peers) for each in met}
 
 
 def _reachable(made: Listeners) -> Reachable:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from mesh.model import Backend, Destination, Endpoint, Mesh, PodId, PortId, Scope
 from mesh.remember import Joined, Remembered, RememberedMap
+from xds.peers import NO_PEERS, Peers
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, Resource
 from xds.snapshot import Named
 from xds.translate import clusters, destinations
@@ -68,7 +69,7 @@ class Outside:
         self._used = RememberedMap[PortId, frozenset[Use], frozenset[Use]](lambda uses: uses)
         self._uses = Joined[PortId, frozenset[Use]](destinations.uses)
         self._by_backend = Remembered(_by_backend)
-        self._clusters = RememberedMap[Use, tuple[Backend, Flavour], Resource](
+        self._clusters = RememberedMap[Use, tuple[Backend, Flavour, Peers], Resource](
             lambda leaf: clusters.backend_cluster(*leaf)
         )
         self._endpoints = RememberedMap[Use, tuple[PortId, Flavour, tuple[Endpoint, ...]], Resource](
@@ -81,20 +82,21 @@ class Outside:
         self._told = {kind: Remembered(_told) for kind in (CLUSTER, ENDPOINTS, LISTENER, ROUTES, EXTENSION)}
         self._reaches = Joined[Scope, Reach](lambda *named: dict(zip(self._told, named, strict=True)))
 
-    def __call__(self, mesh: Mesh) -> Mapping[Scope, Reach]:
+    def __call__(self, mesh: Mesh, peers: Peers = NO_PEERS) -> Mapping[Scope, Reach]:
         """The Reach of each Scope of this Mesh."""
         scopes = frozenset(mesh.scopes.values())
+        named = replace(peers, foreign=())  # a cluster names servers; whose roots prove them is the bundle's matter
         given = self._given(Asked(self._places(mesh.destinations), self._pods.places(mesh)))
         listeners = self._listeners(self._fronts(given.destinations, mesh.destinations))
         requests = self._requests(given.destinations, mesh.destinations)
         connections = self._connections(given.destinations, mesh.destinations)
         uses = self._by_backend((self._used(self._uses(requests, connections)), mesh.backends))
-        pods = self._pods(mesh, given.pods)
+        pods = self._pods(mesh, given.pods, named)
         ports, wanted = self._destinations_of(scopes), self._uses_of((scopes, uses))
         nothing: Each = dict.fromkeys(scopes, ())
         choices = {
             CLUSTER: Choice(
-                wanted, self._clusters(_backends(uses, mesh)), self._clusters_told((scopes, pods.clusters))
+                wanted, self._clusters(_backends(uses, mesh, named)), self._clusters_told((scopes, pods.clusters))
             ),
             ENDPOINTS: Choice(wanted, self._endpoints(_endpoints(uses, mesh)), nothing),
             LISTENER: Choice(ports, listeners, self._listeners_told((scopes, pods.listeners))),
@@ -119,8 +121,10 @@ def _by_backend(made: tuple[Mapping[PortId, frozenset[Use]], Mapping[PortId, Bac
     return {backend: sorted(uses) for backend, uses in found.items() if backend in made[1]}
 
 
-def _backends(uses: Mapping[PortId, list[Use]], mesh: Mesh) -> Mapping[Use, tuple[Backend, Flavour]]:
-    return {use: (mesh.backends[backend], use[1]) for backend, mine in uses.items() for use in mine}
+def _backends(
+    uses: Mapping[PortId, list[Use]], mesh: Mesh, peers: Peers
+) -> Mapping[Use, tuple[Backend, Flavour, Peers]]:
+    return {use: (mesh.backends[backend], use[1], peers) for backend, mine in uses.items() for use in mine}
 
 
 def _endpoints(

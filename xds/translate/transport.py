@@ -10,7 +10,8 @@ from typing import Final
 
 from mesh.model import Identity
 from xds import pb
-from xds.names import BUNDLE_SECRET, LEAF_SECRET
+from xds.names import BUNDLE_SECRET, CALLERS_SECRET, LEAF_SECRET
+from xds.peers import NO_PEERS, Peers
 from xds.translate.naming import Flavour
 from xds.translate.sources import ads
 
@@ -22,28 +23,28 @@ MATCH_METADATA: Final = "envoy.transport_socket_match"
 """The metadata namespace that Envoy's `transport_socket_matches` reads."""
 
 
-def exactly(identities: Iterable[Identity]) -> list[pb.SubjectAltNameMatcher]:
-    """Peers with one of these identities; with none of them, nobody."""
-    return [_uri(pb.StringMatcher(exact=uri)) for uri in sorted(i.uri for i in identities) or [NOBODY]]
+def exactly(identities: Iterable[Identity], peers: Peers = NO_PEERS) -> list[pb.SubjectAltNameMatcher]:
+    """Peers with one of these identities, by whichever name; with none of them, nobody."""
+    return [_uri(pb.StringMatcher(exact=uri)) for uri in peers.all_uris(identities) or [NOBODY]]
 
 
-def anyone_of(trust_domain: str) -> list[pb.SubjectAltNameMatcher]:
-    """Peers with any identity of the trust domain."""
-    return [_uri(pb.StringMatcher(prefix=f"spiffe://{trust_domain}/"))]
+def anyone_of(trust_domains: Iterable[str]) -> list[pb.SubjectAltNameMatcher]:
+    """Peers with any identity of one of the trust domains."""
+    return [_uri(pb.StringMatcher(prefix=f"spiffe://{trust_domain}/")) for trust_domain in trust_domains]
 
 
-def upstream_mtls(identities: Iterable[Identity], flavour: Flavour) -> pb.TransportSocket:
+def upstream_mtls(identities: Iterable[Identity], flavour: Flavour, peers: Peers = NO_PEERS) -> pb.TransportSocket:
     """Connects only to a peer that proves one of the identities."""
-    context = pb.UpstreamTlsContext(common_tls_context=_common(_bundle_and(exactly(identities)), alpn=[flavour.value]))
-    return _tls(context)
+    validation = _bundle_and(exactly(identities, peers))
+    return _tls(pb.UpstreamTlsContext(common_tls_context=_common(validation, alpn=[flavour.value])))
 
 
-def downstream_mtls(trust_domain: str) -> pb.TransportSocket:
-    """Accepts any identity of the trust domain; who may do what is decided per request.
+def downstream_mtls() -> pb.TransportSocket:
+    """Accepts all that the secret of callers accepts; who may do what is decided per request.
 
     No ALPN is chosen: HTTP's version is told by the first bytes, because our names in the offer say nothing about it.
     """
-    return _tls(_downstream(_common(_bundle_and(anyone_of(trust_domain)))))
+    return downstream_mtls_by_secret(CALLERS_SECRET)
 
 
 def downstream_mtls_by_secret(secret: str) -> pb.TransportSocket:

@@ -14,6 +14,7 @@ from typing import Final
 from mesh.model import Identity, InboundPort, Mesh, MeshedAddress, Workload
 from mesh.remember import Remembered, RememberedMap
 from mesh.settings import AccessLog, Egress
+from xds.peers import NO_PEERS, Peers
 from xds.resource import CLUSTER, LISTENER, TYPES, Resource
 from xds.snapshot import Named, Snapshot, World
 from xds.translate import access, clusters
@@ -41,12 +42,13 @@ class Translator:
         self._outbound = RememberedMap[Egress, tuple[Egress, tuple[MeshedAddress, ...]], Resource](
             lambda leaf: outbound_listener(*leaf, settings)
         )
-        self._inbound = RememberedMap[str, tuple[tuple[InboundPort, ...], str, AccessLog], Resource](
+        self._inbound = RememberedMap[str, tuple[tuple[InboundPort, ...], AccessLog], Resource](
             lambda leaf: inbound_listener(*leaf, settings)
         )
         self._routes = RememberedMap[RolePort, access.Requesters | None, Resource | None](access.inbound_routes)
+        self._all_callers = RememberedMap[str, tuple[str, str, Peers], Resource](lambda leaf: access.all_callers(*leaf))
         self._callers = RememberedMap[RolePort, access.Connectors | None, Resource | None](access.tcp_callers)
-        self._own = Remembered[tuple[Mapping[str, Workload], tuple[MeshedAddress, ...], str], Own](
+        self._own = Remembered[tuple[Mapping[str, Workload], tuple[MeshedAddress, ...], str, Peers], Own](
             lambda given: self._owned(*given)
         )
         self._parts = RememberedMap[Part, tuple[Named, tuple[Resource, ...]], Named](lambda leaf: _merged(*leaf))
@@ -55,11 +57,11 @@ class Translator:
         )
         self._constant = (clusters.passthrough_cluster(), *clusters.inbound_clusters())
 
-    def translate(self, mesh: Mesh, bundle: str) -> World:
-        """What every proxy of this Mesh should have. `bundle` is the trust bundle, PEM, which TCP ports need."""
-        reaches = self._outside(mesh)
+    def translate(self, mesh: Mesh, bundle: str, peers: Peers = NO_PEERS) -> World:
+        """What every proxy of this Mesh should have. `bundle` is the trust bundle, PEM; `peers` say who is met."""
+        reaches = self._outside(mesh, peers)
         shared = {identity: reaches[scope] for identity, scope in mesh.scopes.items()}
-        own = self._own((mesh.workloads, mesh.meshed_addresses, bundle))
+        own = self._own((mesh.workloads, mesh.meshed_addresses, bundle, peers))
         parts = self._parts(
             {
                 (role, kind): (shared.get(workload.identity, NOWHERE).get(kind, NOTHING), own[role].get(kind, ()))
@@ -73,34 +75,36 @@ class Translator:
                 for role, workload in mesh.workloads.items()
             }
         )
-        return World(roles=snapshots, proxies=mesh.proxies, bundle=bundle)
+        return World(roles=snapshots, proxies=mesh.proxies, bundle=bundle, peers=peers)
 
-    def _owned(self, workloads: Mapping[str, Workload], meshed: tuple[MeshedAddress, ...], bundle: str) -> Own:
+    def _owned(
+        self, workloads: Mapping[str, Workload], meshed: tuple[MeshedAddress, ...], bundle: str, peers: Peers
+    ) -> Own:
         """The constant clusters, the two bound listeners, the rules."""
         outbound = self._outbound({egress: (egress, meshed) for egress in Egress})
         inbound = self._inbound(
-            {
-                role: (bare(workload.ports), workload.identity.trust_domain, workload.access_log)
-                for role, workload in workloads.items()
-            }
+            {role: (bare(workload.ports), workload.access_log) for role, workload in workloads.items()}
         )
         ports = {(role, port.port): port for role, workload in workloads.items() for port in workload.ports}
-        routes = self._routes({key: access.requesters(port) for key, port in ports.items()})
+        routes = self._routes({key: access.requesters(port, peers) for key, port in ports.items()})
         callers = self._callers(
             {
-                key: access.connectors(port, workloads[key[0]].identity.trust_domain, bundle)
+                key: access.connectors(port, workloads[key[0]].identity.trust_domain, bundle, peers)
                 for key, port in ports.items()
             }
         )
+        domains = {workload.identity.trust_domain for workload in workloads.values()}
+        everybody = self._all_callers({domain: (domain, bundle, peers) for domain in domains})
         return {
             role: {
                 CLUSTER: self._constant,
                 LISTENER: (outbound[workload.egress], inbound[role]),
                 **_by_type(
-                    made
-                    for port in workload.ports
-                    for made in (routes[role, port.port], callers[role, port.port])
-                    if made is not None
+                    (
+                        *filter(None, (callers[role, port.port] for port in workload.ports)),
+                        *filter(None, (routes[role, port.port] for port in workload.ports)),
+                        everybody[workload.identity.trust_domain],
+                    )
                 ),
             }
             for role, workload in workloads.items()
