@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +16,10 @@ ASKING: Final = "weft-request"
 
 class Unreachable(Exception):  # noqa: N818 - it names the state of the control plane
     """The control plane's admin API does not answer; the text says where it was looked for."""
+
+
+class Refusal(Exception):  # noqa: N818 - it names what the control plane did
+    """The control plane answers, and will not do what it was asked; the text is its own."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -54,6 +58,21 @@ class AdminClient:
         except ValueError as error:
             raise Unreachable(f"what answers at {self.where} is no control plane ({error})") from error
 
+    def lines(self, path: str) -> Iterator[str]:
+        """An answer that goes on, line by line as it comes. Raises Unreachable, and Refusal with what it says."""
+        connection = self._connection()
+        try:
+            connection.request("GET", path, headers={ASKING: "lines"})
+            answer = connection.getresponse()
+            if answer.status != http.client.OK:
+                raise Refusal(_detail(answer.read().decode()))
+            while line := answer.readline():
+                yield line.decode()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(f"no control plane answers at {self.where} ({error})") from error
+        finally:
+            connection.close()
+
     def _exchange(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
         connection = self._connection()
         try:
@@ -70,3 +89,11 @@ class AdminClient:
             return _UnixConnection(self.where)
         parts = urlsplit(self.where)
         return http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=5)
+
+
+def _detail(text: str) -> str:
+    """What FastAPI's answer to a refused request says."""
+    try:
+        return str(json.loads(text)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return text

@@ -26,6 +26,7 @@ from controlplane.metrics import ControlPlaneCollector
 from controlplane.pipeline import Pipeline
 from controlplane.settings import PlaneSettings
 from controlplane.status import Status
+from controlplane.tap.api import tap_routes
 from kube.problem import Problem
 from mesh.build import Builder
 from sources.store import Store
@@ -34,6 +35,7 @@ from xds.names import node_id
 from xds.peer import Authenticator
 from xds.resource import SECRET
 from xds.server import Certificate, Holders, ServerSettings, XdsServer
+from xds.translate.observing import Observing
 from xds.translate.world import TranslateSettings, Translator
 
 log = structlog.get_logger(__name__)
@@ -165,7 +167,8 @@ def assemble(
     registry.register(AuthorityCollector(authority))
     api = admin_api(status, server.proxies, registry)
     api.include_router(ca_routes(authority))
-    builder, translator = Builder(settings.mesh), Translator(TranslateSettings())
+    api.include_router(tap_routes(server.taps if settings.tap else None, lambda: status.world.proxies))
+    builder, translator = Builder(settings.mesh), Translator(TranslateSettings(observing=Observing(tap=settings.tap)))
     return ControlPlane(
         settings=settings,
         source=source,

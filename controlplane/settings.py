@@ -44,6 +44,8 @@ class PlaneSettings:
     admin_socket: Path | None = None
     server_names: tuple[str, ...] = SERVER_NAMES
     server_addresses: tuple[str, ...] = ("127.0.0.1",)
+    tap: bool = True
+    """Whether requests can be watched (`weft tap`): sidecars are prepared for it."""
     drain: timedelta = timedelta(0)
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
 

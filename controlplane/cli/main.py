@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "exec": "controlplane.cli.execute:execute",
     "check": "controlplane.cli.proxies:check",
     "proxies": "controlplane.cli.proxies:proxies",
+    "tap": "controlplane.cli.tap:tap",
     "ca": "controlplane.cli.ca:ca",
     "validate": "controlplane.cli.manifests:validate",
     "translate": "controlplane.cli.manifests:translate",

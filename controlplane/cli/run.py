@@ -60,6 +60,7 @@ def run(
     mtls: options.MtlsMode = Mtls.STRICT,
     egress: options.EgressMode = Egress.ALLOWED,
     access_log: options.AccessLogMode = AccessLog.OFF,
+    tap: options.Tap = True,
     webhook_certificate: Annotated[
         WebhookCertificate, typer.Option(help="Who makes the webhook's certificate and sets the caBundles.")
     ] = WebhookCertificate.WEFT,
@@ -77,7 +78,7 @@ def run(
         fail("Name either PATHS (and --overlay), or --kubernetes (and --kubeconfig, --context).", 2)
     common = PlaneSettings(
         xds_port=xds_port, xds_transport=xds_transport,
-        admin_address=admin_address, admin_port=admin_port, admin_socket=admin_socket,
+        admin_address=admin_address, admin_port=admin_port, admin_socket=admin_socket, tap=tap,
         mesh=MeshSettings(
             trust_domain=trust_domain, access=access, mtls=mtls, egress=egress, access_log=access_log
         ),
