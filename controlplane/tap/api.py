@@ -1,7 +1,7 @@
 """GET /tap of the admin API: the requests of some pods, as they happen, one JSON object a line.
 
-Rule: it is answered to somebody on the control plane's own machine (loopback or the Unix socket) alone, whatever address
-the API listens on. Nobody who reads slowly is waited for: what he misses is counted and told to him.
+Rule: it is answered to somebody on the control plane's own machine (loopback or the Unix socket) alone, wherever the
+API listens. Nobody who reads slowly is waited for: what he misses is counted and told to him.
 """
 
 from __future__ import annotations

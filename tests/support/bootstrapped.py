@@ -79,7 +79,10 @@ class EmptyControlPlane:
                 stream.requests.append(request)
                 if request.type_url not in answered:
                     answered.add(request.type_url)
-                    yield pb.DeltaDiscoveryResponse(type_url=request.type_url, nonce="1").SerializeToString()
+                    nothing = pb.DeltaDiscoveryResponse(type_url=request.type_url, nonce="1")
+                    # What is named and does not exist is said to be gone (rule R41).
+                    nothing.removed_resources.extend(set(request.resource_names_subscribe) - {"*"})
+                    yield nothing.SerializeToString()
 
 
 @dataclass(frozen=True)
