@@ -27,6 +27,8 @@ from controlplane.pipeline import Pipeline
 from controlplane.settings import PlaneSettings
 from controlplane.status import Status
 from controlplane.tap.api import tap_routes
+from controlplane.traffic.api import traffic_routes
+from controlplane.traffic.telling import Telling, telling
 from kube.problem import Problem
 from mesh.build import Builder
 from sources.store import Store
@@ -68,6 +70,7 @@ class ControlPlane:
     admin: AdminServer
     status: Status
     registry: CollectorRegistry
+    telling: Telling
     parts: dict[str, Part] = field(default_factory=dict)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -168,6 +171,8 @@ def assemble(
     api = admin_api(status, server.proxies, registry)
     api.include_router(ca_routes(authority))
     api.include_router(tap_routes(server.taps if settings.tap else None, lambda: status.world.proxies))
+    told = telling(store, settings.mesh.cluster_domain, settings.prometheus_url)
+    api.include_router(traffic_routes(told))
     builder, translator = Builder(settings.mesh), Translator(TranslateSettings(observing=Observing(tap=settings.tap)))
     return ControlPlane(
         settings=settings,
@@ -180,6 +185,8 @@ def assemble(
         admin=admin_server(api),
         status=status,
         registry=registry,
+        telling=told,
+        parts={"traffic": told.run},
     )
 
 

@@ -32,7 +32,8 @@ class PlaneSettings:
     """What every control plane process has, wherever its objects come from.
 
     `admin_socket`, where given, serves the admin API on a Unix socket too. A port of 0 picks a free one. `drain` is how
-    long streams are still served after readiness was withdrawn, so that newcomers find another replica.
+    long streams are still served after readiness was withdrawn, so that newcomers find another replica. Traffic is told
+    by the Prometheus at `prometheus_url`, and read from the sidecars where that is empty.
     """
 
     mesh: MeshSettings = field(default_factory=MeshSettings)
@@ -47,6 +48,7 @@ class PlaneSettings:
     tap: bool = True
     """Whether requests can be watched (`weft tap`): sidecars are prepared for it."""
     drain: timedelta = timedelta(0)
+    prometheus_url: str = ""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
 
 

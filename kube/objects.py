@@ -17,6 +17,14 @@ class Part(Struct, frozen=True, rename="camel", omit_defaults=True):
     """A piece of an object, compared by value."""
 
 
+class OwnerReference(Part, frozen=True):
+    """meta/v1 OwnerReference: what made an object, if `controller` says so."""
+
+    kind: str = ""
+    name: str = ""
+    controller: bool = False
+
+
 class Meta(Part, frozen=True):
     """`metadata`. `creation_timestamp` is RFC 3339 in UTC, so it orders as text; empty for objects from files."""
 
@@ -27,6 +35,7 @@ class Meta(Part, frozen=True):
     annotations: dict[str, str] = {}
     creation_timestamp: str = ""
     deletion_timestamp: str | None = None
+    owner_references: tuple[OwnerReference, ...] = ()
 
 
 class Object(Part, frozen=True):
