@@ -19,6 +19,7 @@ import uvicorn
 from controlplane.admin import AdminServer
 from kube.client import ApiError, ApiUnavailable, Client, ClientSettings
 from kube.clock import SYSTEM_CLOCK, Clock
+from mesh.settings import MeshSettings
 from webhook import convert, validate
 from webhook.certificates import CertificateError, CertificateFiles, Certificates
 from webhook.look import looks
@@ -54,10 +55,12 @@ class WebhookSettings:
     An empty address means all, in IPv4 and IPv6; port 0 picks a free one. `leaving_seconds` is how long it still
     answers when it is told to end, so that the API server hears that it is no longer ready. The certificate's files are
     looked at every `look_seconds`. `kubernetes` is used only for what `native_sidecars` and other meshes' marks need.
+    `mesh` is what objects are checked for.
     """
 
     files: CertificateFiles
     injector: InjectorSettings = field(default_factory=InjectorSettings)
+    mesh: MeshSettings = field(default_factory=MeshSettings)
     native_sidecars: NativeSidecars = NativeSidecars.AUTO
     address: str = ""
     port: int = PORT
@@ -107,7 +110,7 @@ class Webhook:
             namespace = Namespaces(client).view if client is not None and injector.other_meshes else None
             parts = Parts(
                 injector=injector,
-                validate=validate.Validator(look=looks(client) if client else None).review,
+                validate=validate.Validator(self.settings.mesh, looks(client) if client else None).review,
                 convert=convert.review,
                 namespace=namespace,
                 metrics=self.metrics,

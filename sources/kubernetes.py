@@ -33,6 +33,7 @@ KINDS: Final = (
     KindSource("StatefulSet", Served("apps/v1", "/apis/apps/v1/statefulsets")),
     KindSource("TrafficSplit", group="split.smi-spec.io", versions=("v1alpha4", "v1alpha3", "v1alpha2", "v1alpha1")),
     KindSource("TrafficTarget", group="access.smi-spec.io", versions=("v1alpha3", "v1alpha2", "v1alpha1")),
+    KindSource("IdentityBinding", group="access.smi-spec.io", versions=("v1alpha4",)),
     KindSource("HTTPRouteGroup", group="specs.smi-spec.io", versions=_SPECS),
     KindSource("TCPRoute", group="specs.smi-spec.io", versions=_SPECS),
     KindSource("UDPRoute", group="specs.smi-spec.io", versions=_SPECS[:1]),

@@ -32,7 +32,7 @@ MOST: Final = 32
 
 _PATHS: Final[Mapping[str, tuple[str, str]]] = {
     Service.__name__: ("/api/v1", "services"),
-    **{each.kind: (f"/apis/{each.group}/{each.stored}", each.plural) for each in DEFINITIONS if not each.draft},
+    **{each.kind: (f"/apis/{each.group}/{each.stored}", each.plural) for each in DEFINITIONS},
 }
 
 

@@ -83,7 +83,7 @@ class Validator:
     def _problems(self, raw: RawDocument) -> Iterable[Problem]:
         """All that is to be said about an object, at the paths it has in its own version."""
         group = str(raw.get("apiVersion")).partition("/")[0]
-        if group in GROUPS and raw.get("kind") == "IdentityBinding":
+        if group in GROUPS and raw.get("kind") == "IdentityBinding" and not self.settings.identity_bindings:
             yield _draft(raw)
         elif group in GROUPS:
             yield from self._smi_problems(raw)
@@ -134,7 +134,7 @@ def _hidden(raw: RawDocument, item: Anything) -> Iterable[Problem]:
 
 
 def _draft(raw: RawDocument) -> Problem:
-    message = "IdentityBinding is a draft of SMI: the object is stored, and grants nothing."
+    message = "IdentityBinding is a draft of SMI, switched off in this mesh: the object is stored, and names nobody."
     return Problem(ref_of(raw), "", message, "F4", Severity.WARNING)
 
 

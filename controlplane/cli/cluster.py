@@ -52,6 +52,7 @@ def up(
     access: options.AccessMode = Access.ENFORCED,
     mtls: options.MtlsMode = Mtls.STRICT,
     egress: options.EgressMode = Egress.ALLOWED,
+    identity_bindings: options.IdentityBindings = False,
     log_level: Annotated[str, typer.Option(help="The control plane's: debug, info, warning or error.")] = "info",
     as_json: options.AsJson = False,
 ) -> None:
@@ -61,7 +62,8 @@ def up(
         fail("Name either PATHS, or --kubernetes (and --kubeconfig, --context, --node-name).", 2)
     observe = show_event_as_json if as_json else show_event
     mesh = (
-        "--trust-domain", trust_domain, "--access", access, "--mtls", mtls, "--egress", egress, "--log-level", log_level
+        "--trust-domain", trust_domain, "--access", access, "--mtls", mtls, "--egress", egress,
+        *["--identity-bindings"] * identity_bindings, "--log-level", log_level,
     )  # fmt: skip
     state = entered()
     if kubernetes:

@@ -38,17 +38,19 @@ class Format(enum.StrEnum):
     JSON = "json"
 
 
-def understood(paths: list[Path]) -> tuple[Resources, Mesh, tuple[Problem, ...]]:
+def understood(paths: list[Path], settings: MeshSettings | None = None) -> tuple[Resources, Mesh, tuple[Problem, ...]]:
     """Read manifests and say what they mean, and what is wrong; pods that a cluster would make are made up."""
     source = FolderSource(paths)
     resources = planned(source.read())
-    mesh = Builder(MeshSettings()).build(resources)
+    mesh = Builder(settings or MeshSettings()).build(resources)
     return resources, mesh, (*resources.problems, *map(source.placed, mesh.problems))
 
 
-def validate(filename: options.Filenames, as_json: options.AsJson = False) -> None:
+def validate(
+    filename: options.Filenames, identity_bindings: options.IdentityBindings = False, as_json: options.AsJson = False
+) -> None:
     """Check manifests: every mistake with its file, line, object and field. Exit 1 on errors."""
-    resources, _, problems = understood(filename)
+    resources, _, problems = understood(filename, MeshSettings(identity_bindings=identity_bindings))
     if as_json:
         show_json([problem_view(problem) for problem in problems])
     else:

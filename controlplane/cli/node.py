@@ -56,7 +56,7 @@ def up(chosen: Chosen, state: Path | None) -> None:
     try:
         kubeconfig = alone(ClientSettings(chosen.kubeconfig, chosen.context))
         settings = BesideSettings(
-            kubeconfig=kubeconfig, webhook=_webhook() if chosen.webhook else None, observe=chosen.observe
+            kubeconfig=kubeconfig, webhook=_webhook(chosen) if chosen.webhook else None, observe=chosen.observe
         )
         code = enter([*WEFT, *sys.argv[1:]], chosen.name, partial(beside, settings=settings))
     except (NodeError, StateError, ConfigurationError, BesideError) as error:
@@ -64,9 +64,10 @@ def up(chosen: Chosen, state: Path | None) -> None:
     raise typer.Exit(code)
 
 
-def _webhook() -> tuple[str, ...]:
+def _webhook(chosen: Chosen) -> tuple[str, ...]:
     """The webhook's command, told what is different on one machine (`local.injection`)."""
-    command = (*WEFT, "webhook")
+    drafts = [option for option in chosen.mesh if option == "--identity-bindings"]
+    command = (*WEFT, "webhook", "--trust-domain", chosen.trust_domain, *drafts)
     if not single_user():
         return command
     gateway = POD_NETWORK.partition("/")[0].rpartition(".")[0] + ".1/32"

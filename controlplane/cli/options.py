@@ -22,6 +22,12 @@ EgressMode = Annotated[Egress, typer.Option("--egress", help="What happens to tr
 AccessLogMode = Annotated[
     AccessLog, typer.Option("--access-log", help="Which requests sidecars log, besides those refused.")
 ]
+IdentityBindings = Annotated[
+    bool,
+    typer.Option(
+        "--identity-bindings/--no-identity-bindings", help="Whether IdentityBindings, a draft of SMI, are read."
+    ),
+]
 Tap = Annotated[bool, typer.Option("--tap/--no-tap", help="Whether `weft tap` can watch requests.")]
 Kubeconfig = Annotated[
     Path | None, typer.Option("--kubeconfig", help="A kubeconfig; else what kubectl would take.", dir_okay=False)

@@ -60,6 +60,10 @@ def run(
     mtls: options.MtlsMode = Mtls.STRICT,
     egress: options.EgressMode = Egress.ALLOWED,
     access_log: options.AccessLogMode = AccessLog.OFF,
+    prometheus_url: Annotated[
+        str, typer.Option(help="A Prometheus that scrapes the sidecars, to tell of traffic; else they are asked.")
+    ] = "",
+    identity_bindings: options.IdentityBindings = False,
     tap: options.Tap = True,
     webhook_certificate: Annotated[
         WebhookCertificate, typer.Option(help="Who makes the webhook's certificate and sets the caBundles.")
@@ -80,8 +84,10 @@ def run(
         xds_port=xds_port, xds_transport=xds_transport,
         admin_address=admin_address, admin_port=admin_port, admin_socket=admin_socket, tap=tap,
         mesh=MeshSettings(
-            trust_domain=trust_domain, access=access, mtls=mtls, egress=egress, access_log=access_log
+            trust_domain=trust_domain, access=access, mtls=mtls, egress=egress, access_log=access_log,
+            identity_bindings=identity_bindings,
         ),
+        prometheus_url=prometheus_url,
         lifetimes=Lifetimes(root=root_lifetime, intermediate=intermediate_lifetime, leaf=leaf_lifetime),
     )  # fmt: skip
     if kubernetes:

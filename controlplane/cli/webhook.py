@@ -17,10 +17,12 @@ import typer
 import uvloop
 
 from controlplane import logs
+from controlplane.cli.options import DEFAULT_TRUST_DOMAIN
 from controlplane.cli.output import fail
 from controlplane.webhook import PORT, NativeSidecars, Webhook, WebhookSettings
 from kube.client import ClientSettings, ConfigurationError
 from kube.problem import Ref
+from mesh.settings import MeshSettings
 from proxy import ports
 from proxy.redirect import RedirectSettings
 from webhook import annotations as names
@@ -84,6 +86,10 @@ OutboundPorts = Annotated[str | None, _option("--exclude-outbound-ports", "Ports
 InboundCidrs = Annotated[str | None, _option("--exclude-inbound-cidrs", "Callers that reach apps around sidecars.")]
 OutboundCidrs = Annotated[str | None, _option("--exclude-outbound-cidrs", "Networks that apps reach around sidecars.")]
 Mark = Annotated[int | None, _option("--proxy-mark", "Where there is one user: exempts sidecars by this socket mark.")]
+TrustDomain = Annotated[str, _option("--trust-domain", "What SPIFFE IDs begin with, as for the control plane.")]
+Bindings = Annotated[
+    bool, _option("--identity-bindings/--no-identity-bindings", "Whether IdentityBindings are read, as there.")
+]
 LogLevel = Annotated[str, _option("--log-level", "debug, info, warning or error.")]
 
 
@@ -118,6 +124,8 @@ def webhook(
     exclude_inbound_cidrs: InboundCidrs = None,
     exclude_outbound_cidrs: OutboundCidrs = None,
     proxy_mark: Mark = None,
+    trust_domain: TrustDomain = DEFAULT_TRUST_DOMAIN,
+    identity_bindings: Bindings = False,
     log_level: LogLevel = "info",
 ) -> None:
     """Answer the API server: sidecars into pods, SMI objects checked and converted. SIGTERM ends it in steps."""
@@ -151,6 +159,7 @@ def webhook(
     settings = WebhookSettings(
         files=CertificateFiles(tls_cert, tls_key),
         injector=with_defaults(injector, {name: text for name, text in wishes.items() if text}),
+        mesh=MeshSettings(trust_domain=trust_domain, identity_bindings=identity_bindings),
         native_sidecars=native_sidecars,
         address=address,
         port=port,

@@ -35,6 +35,7 @@ PATHS: Final = {
     "StatefulSet": ("apps/v1", "statefulsets"),
     "TrafficSplit": ("split.smi-spec.io/v1alpha4", "trafficsplits"),
     "TrafficTarget": ("access.smi-spec.io/v1alpha3", "traffictargets"),
+    "IdentityBinding": ("access.smi-spec.io/v1alpha4", "identitybindings"),
     "HTTPRouteGroup": ("specs.smi-spec.io/v1alpha4", "httproutegroups"),
     "TCPRoute": ("specs.smi-spec.io/v1alpha4", "tcproutes"),
     "UDPRoute": ("specs.smi-spec.io/v1alpha4", "udproutes"),

@@ -135,7 +135,17 @@ def test_crds_outlive_the_release_and_carry_no_ca_bundle() -> None:
 def test_identity_bindings_are_a_draft_that_is_asked_for() -> None:
     kinds = {item["spec"]["names"]["kind"] for item in of_kind(rendered(), "CustomResourceDefinition")}
     assert "IdentityBinding" not in kinds
-    assert len(kinds) == 5
+
+
+@pytest.mark.parametrize(("values", "wanted"), [
+    ({}, False), ({"crds": {"identityBinding": True}}, True), ({"mesh": {"identityBindings": True}}, True),
+])  # fmt: skip
+def test_v1_drafts_are_served_where_they_are_asked_for(values: dict[str, object], wanted: bool) -> None:
+    crds = {item["spec"]["names"]["kind"]: item for item in of_kind(rendered(values), "CustomResourceDefinition")}
+    served = {item["name"] for item in crds["TrafficTarget"]["spec"]["versions"] if item["served"]}
+    assert ("v1alpha4" in served) is wanted
+    assert ("IdentityBinding" in crds) is wanted
+    assert {item["name"] for item in crds["TrafficTarget"]["spec"]["versions"] if item["storage"]} == {"v1alpha3"}
 
 
 def test_conversion_is_asked_of_the_webhook_in_the_releases_namespace() -> None:

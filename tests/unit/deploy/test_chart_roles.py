@@ -56,7 +56,11 @@ def test_the_control_plane_is_granted_what_it_asks_for_and_nothing_else() -> Non
 
 
 def test_the_webhook_may_look_for_what_objects_refer_to_and_read_namespaces_only_for_marks() -> None:
-    looks = {*on("get", "", "services"), *on("get", "specs.smi-spec.io", "httproutegroups tcproutes udproutes")}
+    looks = {
+        *on("get", "", "services"),
+        *on("get", "specs.smi-spec.io", "httproutegroups tcproutes udproutes"),
+        *on("get", "access.smi-spec.io", "identitybindings"),
+    }
     assert granted(rendered(), "weft-webhook") == looks  # webhook/look.py
     marks: Document = {"injector": {"otherMeshesMarks": True}}
     assert granted(rendered(marks), "weft-webhook") == looks | {*on("get", "", "namespaces")}  # webhook/namespaces.py

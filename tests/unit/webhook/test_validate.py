@@ -10,6 +10,7 @@ import pytest
 from kube.objects import Meta, RawDocument, Service
 from kube.problem import Ref
 from mesh.alone import UnseenError
+from mesh.settings import MeshSettings
 from smi.convert import convert
 from smi.kinds import HttpMatch, HTTPRouteGroup
 from smi.resources import Anything, Resources
@@ -187,7 +188,31 @@ def test_what_only_grants_nothing_or_looks_wrong_is_a_warning(raw: RawDocument, 
 def test_a_draft_is_stored_with_a_warning() -> None:
     answer = ask(made("IdentityBinding", spec={"schemes": {"serviceAccount": "api"}}))
     assert answer.allowed
-    assert "grants nothing" in answer.warnings[0]
+    assert "names nobody" in answer.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("schemes", "warned_of"),
+    [
+        ({"serviceAccount": "api"}, []),
+        ({"spiffeIdentities": ["example.org/ns/shop/sa/api"]}, []),
+        ({"spiffeIdentities": ["elsewhere/ns/shop/sa/api"]}, ["spec.schemes.spiffeIdentities[0]"]),
+    ],
+)
+def test_f4_where_bindings_are_read_they_are_warned_of_for_what_names_nobody(
+    schemes: dict[str, object], warned_of: list[str]
+) -> None:
+    reading = Validator(MeshSettings(trust_domain="example.org", identity_bindings=True))
+    answer = ask(made("IdentityBinding", spec={"schemes": schemes}), validator=reading)
+    assert answer.allowed
+    assert [warning.partition(":")[0] for warning in answer.warnings] == warned_of
+
+
+def test_f4_where_bindings_are_read_one_that_contradicts_itself_is_refused() -> None:
+    schemes = {"serviceAccount": "api", "podLabelSelector": {"matchLabels": {"a": "b"}}}
+    reading = Validator(MeshSettings(identity_bindings=True))
+    answer = ask(made("IdentityBinding", spec={"schemes": schemes}), validator=reading)
+    assert [cause["field"] for cause in answer.causes] == ["spec.schemes.podLabelSelector"]
 
 
 def service(name: str) -> Service:
