@@ -15,6 +15,7 @@ from kube.objects import Deployment, EndpointSlice, Namespace, Pod, Service, Sta
 from kube.problem import Origin, Problem
 from mesh import collect
 from mesh.backends import Answering, ServiceBackends, answer, asked
+from mesh.bindings import BindingInput, Bound, bind, binding_inputs, switched_off
 from mesh.collect import Key, People
 from mesh.endpoints import (
     Referred,
@@ -51,9 +52,10 @@ from mesh.scopes import (
 from mesh.services import MeshService, meshed_addresses, read_service, uncontested
 from mesh.settings import Access, MeshSettings
 from mesh.splits import Split, SplitInput, Splitting, read_split, rootless, split_inputs
+from mesh.subjects import Bindings
 from mesh.targets import Decision, Grant, Targeting, TargetInput, decide, target_inputs
 from mesh.workloads import Census, PodName, Population, populate
-from smi.kinds import TrafficSplit, TrafficTarget
+from smi.kinds import IdentityBinding, TrafficSplit, TrafficTarget
 from smi.resources import Resources
 
 Services = Mapping[Key, MeshService]
@@ -95,6 +97,7 @@ class Builder:
         self._routings = RememberedMap[Key, RootInput, Routing](route)
         self._destinations = Remembered(collect.destinations)
         self._needs = RememberedMap[PortId, Destination, frozenset[PortId]](needs)
+        self._bound = RememberedMap[Key, BindingInput, Bound](bind)
         self._target_inputs = Remembered(target_inputs)
         self._decisions = RememberedMap[Key, TargetInput, Decision](decide)
         self._grants = Remembered(collect.grants)
@@ -131,7 +134,8 @@ class Builder:
         )
         splits = self._read_splits(objects)
         routings = self._routings(self._root_inputs(services, self._splits_on(Planning(services, splits))))
-        decisions = self._decide(objects)
+        bound = self._bind()
+        decisions = self._decide(objects, bound)
         grants = self._grants(decisions)
         guarded = self._guard(people, modes, grants)
         mesh = Mesh(
@@ -143,10 +147,13 @@ class Builder:
             proxies=people.proxies,
             meshed_addresses=self._meshed_addresses(self._meshed(answering)),
         )
-        leaves = (services, modes, populations, standings, splits, routings, decisions, guarded)
+        leaves = (services, modes, populations, standings, splits, routings, bound, decisions, guarded)
         found = self._problems(dict(enumerate(leaves)))
+        unread = () if self._settings.identity_bindings else switched_off(self._inventory.of(IdentityBinding).items)
         late = unready(self._watches(routings), endpoints)
-        problems = sorted({*chain.from_iterable(found.values()), *rootless(splits, services), *late}, key=_order)
+        problems = sorted(
+            {*chain.from_iterable(found.values()), *rootless(splits, services), *late, *unread}, key=_order
+        )
         return replace(mesh, scopes=self._scope(mesh, modes, grants, services, people), problems=tuple(problems))
 
     def _read_services(self) -> Services:
@@ -192,9 +199,16 @@ class Builder:
         splits = self._inventory.of(TrafficSplit).named
         return self._splits(self._split_inputs(Splitting(splits, objects, self._settings.cluster_domain)))
 
-    def _decide(self, objects: RouteObjects) -> Mapping[Key, Decision]:
+    def _bind(self) -> Mapping[Key, Bound]:
+        if not self._settings.identity_bindings:
+            return {}
+        bindings, pods = self._inventory.of(IdentityBinding).named, self._inventory.of(Pod).by_namespace
+        return self._bound(binding_inputs(bindings, pods, self._settings.trust_domain))
+
+    def _decide(self, objects: RouteObjects, bound: Mapping[Key, Bound]) -> Mapping[Key, Decision]:
         targets = self._inventory.of(TrafficTarget).named
-        return self._decisions(self._target_inputs(Targeting(targets, objects, self._settings.trust_domain)))
+        bindings = Bindings(bound, objects.invalid) if self._settings.identity_bindings else None
+        return self._decisions(self._target_inputs(Targeting(targets, objects, self._settings.trust_domain, bindings)))
 
     def _guard(self, people: People, modes: Mapping[str, Modes], grants: Grants) -> Mapping[str, Guarded]:
         return self._guarded(self._role_inputs(Guarding(people.roles, modes, grants)))

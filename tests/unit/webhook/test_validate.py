@@ -212,7 +212,7 @@ def test_f4_where_bindings_are_read_one_that_contradicts_itself_is_refused() -> 
     schemes = {"serviceAccount": "api", "podLabelSelector": {"matchLabels": {"a": "b"}}}
     reading = Validator(MeshSettings(identity_bindings=True))
     answer = ask(made("IdentityBinding", spec={"schemes": schemes}), validator=reading)
-    assert [cause["field"] for cause in answer.causes] == ["spec.schemes.podLabelSelector"]
+    assert answer.fields == ["spec.schemes.podLabelSelector"]
 
 
 def service(name: str) -> Service:
