@@ -17,6 +17,7 @@ from mesh import collect
 from mesh.backends import Answering, ServiceBackends, answer, asked
 from mesh.bindings import BindingInput, Bound, bind, binding_inputs, switched_off
 from mesh.collect import Key, People
+from mesh.egress import Permit, Permitting, PolicyInput, permit, permits, policy_inputs
 from mesh.endpoints import (
     Referred,
     ServiceEndpoints,
@@ -55,7 +56,7 @@ from mesh.splits import Split, SplitInput, Splitting, read_split, rootless, spli
 from mesh.subjects import Bindings
 from mesh.targets import Decision, Grant, Targeting, TargetInput, decide, target_inputs
 from mesh.workloads import Census, PodName, Population, populate
-from smi.kinds import IdentityBinding, TrafficSplit, TrafficTarget
+from smi.kinds import EgressPolicy, IdentityBinding, TrafficSplit, TrafficTarget
 from smi.resources import Resources
 
 Services = Mapping[Key, MeshService]
@@ -101,6 +102,9 @@ class Builder:
         self._target_inputs = Remembered(target_inputs)
         self._decisions = RememberedMap[Key, TargetInput, Decision](decide)
         self._grants = Remembered(collect.grants)
+        self._policy_inputs = Remembered(policy_inputs)
+        self._permits = RememberedMap[Key, PolicyInput, Permit](permit)
+        self._permitted = Remembered(permits)
         self._role_inputs = Remembered(role_inputs)
         self._guarded = RememberedMap[str, RoleInput, Guarded](guard)
         self._workloads = Remembered(collect.workloads)
@@ -138,6 +142,7 @@ class Builder:
         decisions = self._decide(objects, bound)
         grants = self._grants(decisions)
         guarded = self._guard(people, modes, grants)
+        permitted = self._permit(objects, modes)
         mesh = Mesh(
             destinations=self._destinations(routings),
             backends=self._backends(answering),
@@ -146,8 +151,9 @@ class Builder:
             workloads=self._workloads(guarded),
             proxies=people.proxies,
             meshed_addresses=self._meshed_addresses(self._meshed(answering)),
+            egress=self._permitted(permitted),
         )
-        leaves = (services, modes, populations, standings, splits, routings, bound, decisions, guarded)
+        leaves = (services, modes, populations, standings, splits, routings, bound, decisions, guarded, permitted)
         found = self._problems(dict(enumerate(leaves)))
         unread = () if self._settings.identity_bindings else switched_off(self._inventory.of(IdentityBinding).items)
         late = unready(self._watches(routings), endpoints)
@@ -209,6 +215,10 @@ class Builder:
         targets = self._inventory.of(TrafficTarget).named
         bindings = Bindings(bound, objects.invalid) if self._settings.identity_bindings else None
         return self._decisions(self._target_inputs(Targeting(targets, objects, self._settings.trust_domain, bindings)))
+
+    def _permit(self, objects: RouteObjects, modes: Mapping[str, Modes]) -> Mapping[Key, Permit]:
+        policies = self._inventory.of(EgressPolicy).named
+        return self._permits(self._policy_inputs(Permitting(policies, objects, modes, self._settings)))
 
     def _guard(self, people: People, modes: Mapping[str, Modes], grants: Grants) -> Mapping[str, Guarded]:
         return self._guarded(self._role_inputs(Guarding(people.roles, modes, grants)))

@@ -82,8 +82,9 @@ def permits(decided: Mapping[tuple[str, str], Permit]) -> Mapping[Identity, tupl
     """What is granted to each identity, in the order of the policies' names."""
     found: dict[Identity, list[EgressGrant]] = defaultdict(list)
     for item in decided.values():
-        for source in item.sources if item.grant else ():
-            found[source].append(item.grant)
+        if item.grant is not None:
+            for source in item.sources:
+                found[source].append(item.grant)
     return {identity: tuple(grants) for identity, grants in found.items()}
 
 
@@ -121,7 +122,5 @@ def _requests(given: PolicyInput) -> tuple[tuple[HttpMatch, ...] | None, list[Pr
     return tuple(found), problems
 
 
-def _problem(
-    policy: EgressPolicy, field: str, message: str, rule: str, severity: Severity = Severity.ERROR
-) -> Problem:
+def _problem(policy: EgressPolicy, field: str, message: str, rule: str, severity: Severity = Severity.ERROR) -> Problem:
     return Problem(policy.ref, field, message, rule, severity, policy.origin)

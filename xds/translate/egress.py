@@ -1,8 +1,8 @@
-"""Addresses outside the mesh that EgressPolicies grant: for each such port a listener for whatever address (docs/egress.md).
+"""Addresses outside the mesh that EgressPolicies grant: for each such port a listener for all of them.
 
-Rule: a connection is led to exactly one of four chains, whose contents never change with the policies; which one is told
-by a tree, and which requests by routes, both of which Envoy swaps without closing anything. What nothing grants ends in
-the chain that refuses. The sidecar of a caller without grants has none of this, byte for byte.
+Rule: a connection is led to one of a few chains, whose contents never change with the policies; which one is told by a
+tree, and which requests by routes, both of which Envoy swaps without closing anything. What nothing grants ends in the
+chain that refuses. The sidecar of a caller without grants has none of this, byte for byte.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Final
 
-from mesh.model import EgressGrant, MeshedAddress, Protocol
+from mesh.model import EgressGrant, Identity, Mesh, MeshedAddress, Protocol
+from mesh.remember import RememberedMap
 from smi.kinds import EgressProtocol
 from xds import pb
 from xds.resource import Resource, encode
@@ -43,6 +44,11 @@ class Way:
             if any(port.number == self.port and port.protocol in protocols for port in grant.ports)
         )
 
+    @property
+    def looked_into(self) -> bool:
+        """Whether connections are told apart by what they begin with. Where all is plain TCP they are not."""
+        return bool(self.spoken(EgressProtocol.HTTP, EgressProtocol.HTTPS, EgressProtocol.TLS))
+
 
 def ways(grants: tuple[EgressGrant, ...], meshed: Iterable[MeshedAddress]) -> dict[int, Way]:
     """The ports of an identity's grants."""
@@ -63,36 +69,38 @@ def ways(grants: tuple[EgressGrant, ...], meshed: Iterable[MeshedAddress]) -> di
 def way_out(way: Way, bind_address: str, detection_timeout: float) -> tuple[Resource, ...]:
     """All resources of a port: listener, routes, and clusters of its own, which go when the last grant does."""
     listener = _listener(way, bind_address, detection_timeout)
-    made = [
+    by_address = clusters.outside_cluster(naming.egress_addresses(way.port))
+    if not way.looked_into:
+        return encode(listener.name, listener), by_address
+    by_name = lookup.cluster(naming.egress_names(way.port))
+    return (
         encode(listener.name, listener),
-        clusters.outside_cluster(naming.egress_addresses(way.port)),
-        lookup.cluster(naming.egress_names(way.port)),
-    ]
-    requests = way.spoken(EgressProtocol.HTTP)
-    return (*made, egress_routes(way.port, requests)) if requests else tuple(made)
+        by_address,
+        by_name,
+        egress_routes(way.port, way.spoken(EgressProtocol.HTTP)),
+    )
 
 
 def _listener(way: Way, bind_address: str, detection_timeout: float) -> pb.Listener:
     name = naming.egress(way.port)
     anywhere = ["0.0.0.0", "::"] if ":" in bind_address else ["0.0.0.0"]  # noqa: S104 - nothing is bound
     listener = sockets.behind(name, [(address, way.port) for address in anywhere])
-    looked_into = bool(way.spoken(EgressProtocol.HTTP, EgressProtocol.HTTPS, EgressProtocol.TLS))
-    if looked_into:
-        # Ports of plain TCP are not looked into: what is silent at first, as servers that speak first are, isn't held up.
+    listener.filter_chains.append(chain(BY_ADDRESS, tcp.towards(naming.egress_addresses(way.port), OUTSIDE)))
+    listener.filter_chains.append(chain(REFUSED_MESHED, http.refusing()))
+    if way.looked_into:
         listener.listener_filters.extend([sockets.tls_inspector(), sockets.http_inspector()])
         sockets.wait_at_most(listener, detection_timeout)
-    by_name = [lookup.by_server_name(way.port), tcp.towards(naming.egress_names(way.port), OUTSIDE)]
-    listener.filter_chains.extend(
-        [
-            chain(HTTP, http.towards_outside(name, lookup.by_authority())),
-            chain(BY_NAME, *by_name),
-            chain(BY_ADDRESS, tcp.towards(naming.egress_addresses(way.port), OUTSIDE)),
-            chain(REFUSED_MESHED, http.refusing()),
-        ]
-    )
+        named = [lookup.by_server_name(way.port), tcp.towards(naming.egress_names(way.port), OUTSIDE)]
+        listener.filter_chains.append(chain(BY_NAME, *named))
+        listener.filter_chains.append(chain(HTTP, http.towards_outside(name, lookup.by_authority())))
     listener.default_filter_chain.CopyFrom(chain(REFUSED, tcp.refusing("refused/outside", http.NOT_GRANTED)))
-    listener.filter_chain_matcher.CopyFrom(tree(pb.DestinationIPInput, _meshed(way), _by_network(way)))
+    listener.filter_chain_matcher.CopyFrom(tree(pb.DestinationPortInput, {str(way.port): _by_address(way)}))
     return listener
+
+
+def _by_address(way: Way) -> Branch:
+    meshed, granted = _meshed(way), _by_network(way)
+    return switch(pb.DestinationIPInput, meshed, granted) if meshed else granted
 
 
 def _meshed(way: Way) -> Mapping[str, Branch]:
@@ -133,13 +141,12 @@ def _chains(way: Way, networks: frozenset[str]) -> Branch:
     """Where connections to addresses in these networks, and in no other, are led."""
     if any(networks & set(grant.cidrs) for grant in way.spoken(EgressProtocol.TCP)):
         return to(BY_ADDRESS)
-    cases = {}
-    secure = way.spoken(EgressProtocol.HTTPS, EgressProtocol.TLS)
-    if secure:
-        cases["tls"] = _by_server_name(secure, networks)
-    if way.spoken(EgressProtocol.HTTP):
-        cases["raw_buffer"] = by_protocol(dict.fromkeys(HTTP_PROTOCOLS, to(HTTP)), to(REFUSED))
-    return switch(pb.TransportProtocolInput, cases, to(REFUSED)) if cases else to(REFUSED)
+    if not way.looked_into:
+        return to(REFUSED)
+    secure = _by_server_name(way.spoken(EgressProtocol.HTTPS, EgressProtocol.TLS), networks)
+    # Requests get their answer from the routes, be it 403.
+    plain = by_protocol(dict.fromkeys(HTTP_PROTOCOLS, to(HTTP)), to(REFUSED))
+    return switch(pb.TransportProtocolInput, {"tls": secure, "raw_buffer": plain}, to(REFUSED))
 
 
 def _by_server_name(grants: tuple[EgressGrant, ...], networks: frozenset[str]) -> Branch:
@@ -167,3 +174,33 @@ def _is(host: str) -> pb.Matcher.MatcherList.Predicate:
     predicate.single_predicate.input.typed_config.CopyFrom(pb.packed(pb.ServerNameInput()))
     predicate.single_predicate.value_match.CopyFrom(value)
     return predicate
+
+
+class Exits:
+    """The ways out of every identity that has any; what did not change since the last round is the very same object."""
+
+    def __init__(self, bind_address: str, detection_timeout: float) -> None:
+        self._ways = RememberedMap[tuple[Identity, int], Way, tuple[Resource, ...]](
+            lambda way: way_out(way, bind_address, detection_timeout)
+        )
+        self._by_type = RememberedMap[Identity, tuple[tuple[Resource, ...], ...], Mapping[str, tuple[Resource, ...]]](
+            _by_type
+        )
+
+    def __call__(self, mesh: Mesh) -> Mapping[Identity, Mapping[str, tuple[Resource, ...]]]:
+        """What each identity's sidecars get besides all else, by type."""
+        if not mesh.egress:
+            return {}
+        leading = {identity: ways(grants, mesh.meshed_addresses) for identity, grants in mesh.egress.items()}
+        made = self._ways({(identity, port): way for identity, found in leading.items() for port, way in found.items()})
+        return self._by_type(
+            {identity: tuple(made[identity, port] for port in found) for identity, found in leading.items()}
+        )
+
+
+def _by_type(made: tuple[tuple[Resource, ...], ...]) -> Mapping[str, tuple[Resource, ...]]:
+    found: defaultdict[str, tuple[Resource, ...]] = defaultdict(tuple)
+    for resources in made:
+        for resource in resources:
+            found[resource.type_url] += (resource,)
+    return dict(found)

@@ -1,4 +1,4 @@
-"""The requests that may leave the mesh on one port: by name, looked up by the sidecar, or by the address that was asked for.
+"""The requests that may leave the mesh on one port: by name, looked up by the sidecar, or by the address asked for.
 
 Rule: what no route names is answered 403. A name that is granted by itself is looked up here, so that a forged Host
 leads to the host it names; the app's own choice of address counts only inside the networks that a policy names.
@@ -23,7 +23,7 @@ HTTP_PORT = 80
 
 def egress_routes(port: int, grants: tuple[EgressGrant, ...]) -> Resource:
     """The route configuration of a port; `grants` are those about its requests."""
-    by_address = [*_asked_for(port, [grant for grant in grants if grant.cidrs]), _refusal()]
+    by_address = list(_asked_for(port, [grant for grant in grants if grant.cidrs])) or [_refusal()]
     by_name = [grant for grant in grants if not grant.cidrs]
     hosts = sorted({host for grant in by_name for host in grant.hosts})
     virtual = [

@@ -24,7 +24,9 @@ def cluster(name: str) -> Resource:
     found = clusters.outside(name)
     found.lb_policy = pb.Cluster.CLUSTER_PROVIDED
     found.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
-    found.cluster_type.typed_config.CopyFrom(pb.packed(pb.DynamicForwardProxy(dns_cache_config=_cache())))
+    # The options that Envoy calls secure are about TLS that it begins itself, and here it begins none.
+    config = pb.DynamicForwardProxy(dns_cache_config=_cache(), allow_insecure_cluster_options=True)
+    found.cluster_type.typed_config.CopyFrom(pb.packed(config))
     return encode(name, found)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from mesh.model import Identity, InboundPort, Mesh, MeshedAddress, Workload
 from mesh.remember import Remembered, RememberedMap
@@ -18,9 +18,10 @@ from xds.peers import NO_PEERS, Peers
 from xds.resource import CLUSTER, LISTENER, TYPES, Resource
 from xds.snapshot import Named, Snapshot, World
 from xds.translate import access, clusters
+from xds.translate.egress import Exits
 from xds.translate.inbound import bare, inbound_listener
 from xds.translate.outbound import outbound_listener
-from xds.translate.reach import Outside, Reach
+from xds.translate.reach import Outside
 from xds.translate.settings import TranslateSettings
 
 __all__ = ["TranslateSettings", "Translator"]
@@ -31,7 +32,7 @@ RolePort = tuple[str, int]
 Own = Mapping[str, Mapping[str, tuple[Resource, ...]]]
 """By role and type: what is not of the scope."""
 NOTHING: Final[Named] = {}
-NOWHERE: Final[Reach] = {}
+NOWHERE: Final[Mapping[str, Any]] = {}
 
 
 class Translator:
@@ -51,6 +52,7 @@ class Translator:
         self._own = Remembered[tuple[Mapping[str, Workload], tuple[MeshedAddress, ...], str, Peers], Own](
             lambda given: self._owned(*given)
         )
+        self._exits = Exits(settings.bind_address, settings.detection_timeout)
         self._parts = RememberedMap[Part, tuple[Named, tuple[Resource, ...]], Named](lambda leaf: _merged(*leaf))
         self._snapshots = RememberedMap[str, tuple[Identity, tuple[Named, ...]], Snapshot](
             lambda leaf: _snapshot(*leaf)
@@ -62,9 +64,13 @@ class Translator:
         reaches = self._outside(mesh, peers)
         shared = {identity: reaches[scope] for identity, scope in mesh.scopes.items()}
         own = self._own((mesh.workloads, mesh.meshed_addresses, bundle, peers))
+        exits = self._exits(mesh)
         parts = self._parts(
             {
-                (role, kind): (shared.get(workload.identity, NOWHERE).get(kind, NOTHING), own[role].get(kind, ()))
+                (role, kind): (
+                    shared.get(workload.identity, NOWHERE).get(kind, NOTHING),
+                    own[role].get(kind, ()) + exits.get(workload.identity, NOWHERE).get(kind, ()),
+                )
                 for role, workload in mesh.workloads.items()
                 for kind in TYPES
             }
