@@ -49,7 +49,8 @@ def cluster(host: str, port: int, ca_file: str, token_file: str) -> Document:
     name = {"san_type": "IP_ADDRESS" if is_address else "DNS", "matcher": {"exact": bare}}
     validation = {"trusted_ca": trust, "match_typed_subject_alt_names": [name]}
     tls: Document = {"@type": f"{TYPE}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"}
-    tls["common_tls_context"] = {"validation_context": validation, "alpn_protocols": ["h2"]}
+    only = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
+    tls["common_tls_context"] = {"validation_context": validation, "alpn_protocols": ["h2"], "tls_params": only}
     if not is_address:
         tls["sni"] = bare
     return {
