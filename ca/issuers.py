@@ -122,9 +122,9 @@ def authority_key_identifier(issuer: Issuer) -> x509.AuthorityKeyIdentifier:
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
-def read_root(pem: bytes, trust_domain: str) -> Issuer:
-    """The root that `Issuer.to_pem` wrote. Raises BadIssuer."""
-    root = _read(pem, trust_domain)
+def read_root(pem: bytes, trust_domain: str, *others: str) -> Issuer:
+    """The root that `Issuer.to_pem` wrote, for this trust domain or one of the others. Raises BadIssuer."""
+    root = _read(pem, trust_domain, *others)
     _check_signature(root, root)
     return root
 
@@ -148,7 +148,7 @@ def read_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     return found
 
 
-def _read(pem: bytes, trust_domain: str) -> Issuer:
+def _read(pem: bytes, trust_domain: str, *others: str) -> Issuer:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         key = load_pem_private_key(pem[pem.find(b"-----BEGIN PRIVATE KEY-----") :], password=None)
@@ -163,7 +163,7 @@ def _read(pem: bytes, trust_domain: str) -> Issuer:
     if not basic.ca:
         raise BadIssuer("holds a certificate that may not sign")
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    if uris != [f"spiffe://{trust_domain}"]:
+    if len(uris) != 1 or uris[0].removeprefix("spiffe://") not in {trust_domain, *others}:
         raise BadIssuer(f"was made for {', '.join(uris) or 'no trust domain'}, not for spiffe://{trust_domain}")
     return Issuer(certificate, key)
 

@@ -110,6 +110,7 @@ class ProvidedAuthority:
         self._turns = asyncio.Semaphore(provider.at_once)
         self._use(Record())
         self._offered: frozenset[str] = frozenset()
+        self._known_before: frozenset[str] = frozenset()
         self._said = ""
         self._told = b""
         """The bundle that everybody was given who has a leaf."""
@@ -140,7 +141,7 @@ class ProvidedAuthority:
             await self._clock.sleep(self._pause_after(failed := failed + 1))
 
     async def secrets(self, identity: Identity) -> Named:
-        """The identity's leaf and the bundle by SDS name. Raises NoSecretsNow, and ValueError for a foreign identity."""
+        """The identity's leaf and the bundle by SDS name. Raises NoSecretsNow; ValueError for a foreign one."""
         if identity.trust_domain != self._settings.trust_domain:
             raise ValueError(f"{identity.uri} is not of trust domain {self._settings.trust_domain}")
         end = self._clock.passed() + PATIENCE
@@ -196,6 +197,7 @@ class ProvidedAuthority:
 
     async def _exchange(self, offered: tuple[x509.Certificate, ...] | None, seen: Seen) -> None:
         before, settings, now = await self._before.roots(), self._settings, self._clock.now()
+        self._known_before = frozenset(map(fingerprint, before))
         record, passed = self._record, self._clock.passed()
         settled = all(entry.held for entry in record.entries)
         ours = report_of(bundle_hash(record), SIGNER, settings.leaf, seen, passed, settled=settled)
@@ -283,7 +285,9 @@ class ProvidedAuthority:
 
     def _signer(self) -> Provider:
         """The provider, once everybody holds one of its roots; until then whoever signed before, if that is trusted."""
-        return self._before if self._held and not self._held & self._offered and self._offered else self.provider
+        if self._held & self._offered or not self._held & self._known_before:
+            return self.provider
+        return self._before
 
     def _is_good(self, identity: Identity, now: datetime) -> bool:
         issued = self._issued.get(identity)

@@ -64,21 +64,29 @@ def checked(chain_pem: bytes, wanted: Wanted, roots: Iterable[x509.Certificate],
 
 
 def find_path(
-    certificates: Sequence[x509.Certificate], roots: Iterable[x509.Certificate], trust_domain: str, now: datetime
+    certificates: Sequence[x509.Certificate],
+    roots: Iterable[x509.Certificate],
+    trust_domain: str,
+    now: datetime,
+    *,
+    first_signs: bool = False,
 ) -> Path:
     """The way from the first of these over others to one of the roots, in whatever order they come. Raises Refused.
 
-    Each on the way may sign what is below it for this trust domain, and everything is valid now.
+    Each on the way may sign what is below it for this trust domain, and everything is valid now. `first_signs`: the
+    first is to sign leaves, so this must be true of it, too.
     """
     trusted, others, path = tuple(roots), certificates[1:], [certificates[0]]
     _check_valid(certificates[0], now)
+    if first_signs:
+        _check_issuer(certificates[0], trust_domain, 0, now)
     while len(path) < LONGEST_CHAIN:
         root = next((each for each in trusted if _issued(path[-1], each)), None)
         issuer = root or next((each for each in others if each not in path and _issued(path[-1], each)), None)
         if issuer is None:
             raise Refused(f"leads to {_name(path[-1].issuer)}, which is not among the roots that are trusted")
-        # Below it are the certificates of the path without the first, which is no issuer of this path.
-        _check_issuer(issuer, trust_domain, len(path) - 1, now)
+        # Path lengths count the issuers below, not the leaf.
+        _check_issuer(issuer, trust_domain, len(path) - (not first_signs), now)
         if root is not None:
             return Path(tuple(path), root)
         path.append(issuer)
@@ -107,7 +115,7 @@ def _check_issuer(issuer: x509.Certificate, trust_domain: str, issuers_below: in
     name = _name(issuer.subject)
     basic, usage = _extension(issuer, x509.BasicConstraints), _extension(issuer, x509.KeyUsage)
     if basic is None or not basic.ca or (usage is not None and not usage.key_cert_sign):
-        raise Refused(f"was signed by {name}, which may not sign certificates (basicConstraints CA, keyCertSign)")
+        raise Refused(f"needs {name}, which may not sign certificates (basicConstraints CA, keyUsage keyCertSign)")
     if basic.path_length is not None and basic.path_length < issuers_below:
         raise Refused(f"is below {name}, which allows {basic.path_length} issuers below it and not {issuers_below}")
     constraints = _extension(issuer, x509.NameConstraints)
