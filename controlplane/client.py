@@ -23,8 +23,8 @@ class Refusal(Exception):  # noqa: N818 - it names what the control plane did
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=5)
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -34,10 +34,14 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class AdminClient:
-    """Asks the admin API at `where`: a URL such as `http://127.0.0.1:15014`, or the path of a Unix socket."""
+    """Asks the admin API at `where`: a URL such as `http://127.0.0.1:15014`, or the path of a Unix socket.
 
-    def __init__(self, where: str | Path) -> None:
+    `seconds` is how long it may be silent.
+    """
+
+    def __init__(self, where: str | Path, seconds: float = 5) -> None:
         self.where = where
+        self._seconds = seconds
 
     def get(self, path: str) -> Any:
         """The JSON answer, whatever its status. Raises Unreachable."""
@@ -86,9 +90,9 @@ class AdminClient:
 
     def _connection(self) -> http.client.HTTPConnection:
         if isinstance(self.where, Path):
-            return _UnixConnection(self.where)
+            return _UnixConnection(self.where, self._seconds)
         parts = urlsplit(self.where)
-        return http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=5)
+        return http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=self._seconds)
 
 
 def _detail(text: str) -> str:

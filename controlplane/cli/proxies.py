@@ -26,10 +26,10 @@ COLUMNS = {"Cluster": "CDS", "ClusterLoadAssignment": "EDS", "Listener": "LDS", 
            "TypedExtensionConfig": "ECDS", "Secret": "SDS"}  # fmt: skip
 
 
-def admin_client(admin: str | None, name: str) -> AdminClient:
+def admin_client(admin: str | None, name: str, seconds: float = 5) -> AdminClient:
     """The admin API that was named, else the local cluster's, else the one on this machine's loopback."""
     socket: Path | None = control_socket(name)
-    return AdminClient(admin or socket or f"http://127.0.0.1:{ports.CONTROL_PLANE_ADMIN}")
+    return AdminClient(admin or socket or f"http://127.0.0.1:{ports.CONTROL_PLANE_ADMIN}", seconds)
 
 
 def proxies(
