@@ -29,6 +29,7 @@ from kube.clock import SYSTEM_CLOCK, Clock
 from mesh.model import Identity
 from xds import pb
 from xds.names import BUNDLE_SECRET, LEAF_SECRET
+from xds.peers import NO_PEERS, Peers, trusting
 from xds.resource import Resource, encode
 from xds.snapshot import Named
 
@@ -62,7 +63,11 @@ class Authority:
         lifetimes: Lifetimes,
         clock: Clock,
         chance: Callable[[], float],
+        aliases: Iterable[str] = (),
     ) -> None:
+        """`aliases` are other trust domains under our roots whose identities count as those of ours."""
+        self._aliases = frozenset(aliases)
+        self._foreign: tuple[tuple[str, str], ...] = ()
         self._issuer_store = issuer_store
         self._trust_domain = trust_domain
         self._lifetimes = lifetimes
@@ -71,13 +76,13 @@ class Authority:
         self._issued: dict[Identity, _Issued] = {}
         self._servers: dict[tuple[tuple[str, ...], tuple[IpAddress, ...]], Leaf] = {}
         self._turn = asyncio.Lock()
-        self._bundle_pem = b""
+        self._trusted = (b"", NO_PEERS)
         self.trouble = ""
         """What keeps the authority from its work, in words; those certificates that are in force stay."""
         self._issuers = issuers
         self._use(issuers)
-        self._told = issuers.bundle_pem
-        """The bundle that everybody was given who has a leaf."""
+        self._told = self._trusted
+        """What everybody was given to trust who has a leaf."""
 
     @classmethod
     def open(
@@ -88,6 +93,7 @@ class Authority:
         lifetimes: Lifetimes = DEFAULT_LIFETIMES,
         clock: Clock = SYSTEM_CLOCK,
         chance: Callable[[], float] = random.random,
+        aliases: Iterable[str] = (),
     ) -> Authority:
         """Open the authority kept in this folder, or make it. Safe against others who do the same at once.
 
@@ -95,11 +101,27 @@ class Authority:
         when `trust_domain` is none.
         """
         issuer_folder = IssuerFolder(Folder.open(folder), trust_domain, lifetimes)
-        return cls(issuer_folder, issuer_folder.settle(clock), trust_domain, lifetimes, clock, chance)
+        return cls(issuer_folder, issuer_folder.settle(clock), trust_domain, lifetimes, clock, chance, aliases)
 
     def bundle_pem(self) -> bytes:
         """The certificates a leaf must chain to: the root, and during a rotation of the root two of them."""
         return self._issuers.bundle_pem
+
+    @property
+    def peers(self) -> Peers:
+        """The names by which ours are accepted now, and other meshes with their roots."""
+        names = self._issuers.domains
+        domains = tuple(sorted({*(names.accepted or (self._trust_domain,)), *self._aliases}))
+        ours = {*names.known, *domains, self._trust_domain}
+        # Whatever somebody else vouches for is never one of ours.
+        foreign = tuple(each for each in self._foreign if each[0] not in ours)
+        alone = domains == (self._trust_domain,) and not foreign
+        return NO_PEERS if alone else Peers(self._trust_domain, domains, foreign)
+
+    def trust(self, foreign: Iterable[tuple[str, str]]) -> None:
+        """Accept identities of these other trust domains, each proven by its own roots, PEM; and of no other."""
+        self._foreign = tuple(sorted(foreign))
+        self._use(self._issuers)
 
     @property
     def issuers(self) -> Issuers:
@@ -119,6 +141,10 @@ class Authority:
     async def ask(self, wish: Wish) -> None:
         """Write down what a person wants; it is done at the next look. Raises StorageError."""
         await self._issuer_store.ask(wish)
+
+    async def rename(self, trust_domain: str) -> None:
+        """Begin the change to another trust domain. Raises StorageError."""
+        await self._issuer_store.rename(trust_domain, self._clock)
 
     @property
     def ends(self) -> tuple[datetime, datetime]:
@@ -162,7 +188,7 @@ class Authority:
 
         Raises Expired when the issuer has no life left, and ValueError.
         """
-        issuance = Issuance(self._issuers.intermediate, self._trust_domain, lifetime, self._chance)
+        issuance = Issuance(self._issuers.intermediate, self._signs, lifetime, self._chance)
         return self._crossed(issuance.server(tuple(dns_names), (), self._clock.now()))
 
     def _crossed(self, leaf: Leaf) -> Leaf:
@@ -199,7 +225,7 @@ class Authority:
     async def _rotate(self, observe: Observe) -> str:
         """Use the issuers that are right now. The answer is what prevents it; then those that exist stay."""
         seen = observe(self.bundle_pem())
-        if self._told != self.bundle_pem():
+        if self._told != self._trusted:
             seen = replace(seen, in_force=False)
         try:
             issuers = await self._issuer_store.refreshed(self._issuers, self._clock, seen)
@@ -215,8 +241,8 @@ class Authority:
 
     async def _spread(self, publish: Publish) -> None:
         """Give everybody who has a leaf the bundle of now; their leaves stay."""
-        bundle = self.bundle_pem()
-        if self._told == bundle:
+        trusted = self._trusted
+        if self._told == trusted:
             return
         for identity in list(self._issued):
             async with self._turn:
@@ -225,7 +251,7 @@ class Authority:
                 if issued is not None:
                     fresh = self._issued[identity] = self._with_bundle(issued.leaf)
                     publish(identity, fresh.secrets)
-        self._told = bundle
+        self._told = trusted
 
     async def _renew(self, publish: Publish) -> str:
         """Replace leaves that are due. The answer is what prevents it; then those that exist stay."""
@@ -252,13 +278,17 @@ class Authority:
         if before.root.certificate != issuers.root.certificate:
             # Servers show their new chain at once: it leads to older roots, too.
             self._servers.clear()
-        self._issuance = Issuance(issuers.intermediate, self._trust_domain, self._lifetimes.leaf, self._chance)
-        if self._bundle_pem != issuers.bundle_pem:
-            self._bundle_pem = issuers.bundle_pem
-            self._bundle = bundle_secret(issuers.bundle_pem)
+        self._signs = issuers.domains.signs or self._trust_domain
+        self._issuance = Issuance(issuers.intermediate, self._signs, self._lifetimes.leaf, self._chance)
+        trusted = issuers.bundle_pem, self.peers
+        if self._trusted != trusted:
+            self._trusted = trusted
+            self._bundle = bundle_secret(issuers.bundle_pem, self._trust_domain, self.peers)
 
     def _issue(self, identity: Identity) -> _Issued:
-        leaf = self._issuance.workload(identity, self._clock.now())
+        if identity.trust_domain != self._trust_domain:
+            raise ValueError(f"{identity.uri} is not of trust domain {self._trust_domain}")
+        leaf = self._issuance.workload(identity._replace(trust_domain=self._signs), self._clock.now())
         issued = self._issued[identity] = self._with_bundle(leaf)
         return issued
 
@@ -278,7 +308,9 @@ def leaf_secret(leaf: Leaf) -> Resource:
     return encode(LEAF_SECRET, pb.Secret(name=LEAF_SECRET, tls_certificate=certificate))
 
 
-def bundle_secret(pem: bytes) -> Resource:
+def bundle_secret(pem: bytes, trust_domain: str = "", peers: Peers = NO_PEERS) -> Resource:
     """The SDS secret with the certificates that a peer's leaf must chain to."""
     trusted = pb.CertificateValidationContext(trusted_ca=pb.DataSource(inline_bytes=pem))
+    if peers.foreign:
+        trusted = trusting(pem.decode(), trust_domain, peers)
     return encode(BUNDLE_SECRET, pb.Secret(name=BUNDLE_SECRET, validation_context=trusted))

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from ca.advancing import look, taken_over
-from ca.keeping import NAMES, Kept, Progress, asked_of, from_data, to_data
+from ca.keeping import NAMES, Kept, Progress, asked_of, from_data, renamed, to_data
 from ca.reports import NOTHING_SEEN, Seen, report
 from ca.rotation import Wish
 from ca.settling import DEFAULT_LIFETIMES, Issuers, Lifetimes, settle
@@ -45,6 +45,10 @@ class IssuerFolder:
         """Write down what a person wants. Raises StorageError."""
         return await asyncio.to_thread(self._ask, wish)
 
+    async def rename(self, name: str, clock: Clock) -> Issuers:
+        """Begin the change to this trust domain. Raises StorageError."""
+        return await asyncio.to_thread(self._rename, name, clock)
+
     async def farewell(self) -> None:
         """Nobody waits for this process."""
 
@@ -54,7 +58,14 @@ class IssuerFolder:
             kept = self._read()
             where = str(self._folder.path)
             settled = settle(
-                kept.root, kept.intermediate, kept.rotation, self._trust_domain, self._lifetimes, clock, where
+                kept.root,
+                kept.intermediate,
+                kept.rotation,
+                self._trust_domain,
+                self._lifetimes,
+                clock,
+                where,
+                kept.domains,
             )
             if settled.made:
                 self._write(settled.issuers)
@@ -68,7 +79,7 @@ class IssuerFolder:
                 # Somebody removed files; without them the next start would make a root that no proxy trusts.
                 self._write(issuers)
                 return issuers
-            found = taken_over(kept, issuers, str(self._folder.path))
+            found = taken_over(kept, issuers, str(self._folder.path), clock.now())
             if found is not issuers:
                 return found
             leaf = self._lifetimes.leaf
@@ -85,6 +96,12 @@ class IssuerFolder:
             asked = asked_of(self._read(), wish, str(self._folder.path))
             self._write(asked)
         return asked
+
+    def _rename(self, name: str, clock: Clock) -> Issuers:
+        with self._folder.locked():
+            changed = renamed(self._read(), name, self._lifetimes.leaf, clock.now(), str(self._folder.path))
+            self._write(changed)
+        return changed
 
     def _read(self) -> Kept:
         data = {name: content for name in NAMES if (content := self._folder.read(name)) is not None}

@@ -14,13 +14,14 @@ import contextlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
 import structlog
 
 from ca.advancing import look, rotating, taken_over
-from ca.keeping import INTERMEDIATE, NAMES, ROOT, Kept, Progress, asked_of, from_data, to_data
+from ca.keeping import INTERMEDIATE, NAMES, ROOT, Kept, Progress, asked_of, from_data, renamed, to_data
 from ca.reports import NOTHING_SEEN, Attendance, Report, Seen, longest_leaf, read_report, report
 from ca.rotation import Wish
 from ca.settling import Issuers, Lifetimes, settle
@@ -86,7 +87,14 @@ class IssuerSecret:
                 secret = await self._get()
                 kept = self._read(secret) if secret is not None else Kept()
                 settled = settle(
-                    kept.root, kept.intermediate, kept.rotation, self._trust_domain, self._lifetimes, clock, self._where
+                    kept.root,
+                    kept.intermediate,
+                    kept.rotation,
+                    self._trust_domain,
+                    self._lifetimes,
+                    clock,
+                    self._where,
+                    kept.domains,
                 )
                 ours = report(settled.issuers, self._lifetimes.leaf, NOTHING_SEEN, clock.passed())
                 if await self._swap(secret, settled.issuers, ours, self._predecessors(secret)):
@@ -105,19 +113,28 @@ class IssuerSecret:
                 if self._writes():
                     await self._swap(secret, issuers, None)
                 return issuers
-            found = taken_over(kept, issuers, self._where)
+            found = taken_over(kept, issuers, self._where, clock.now())
             if found is not issuers:
                 return found
             return await self._moved_on(secret, issuers, clock, seen)
 
     async def ask(self, wish: Wish) -> Issuers:
         """Write down what a person wants; the holder of the lease does it. Raises StorageError."""
+        return await self._rewritten(lambda kept, _: asked_of(kept, wish, self._where))
+
+    async def rename(self, name: str, clock: Clock) -> Issuers:
+        """Begin the change to this trust domain. Raises StorageError."""
+        return await self._rewritten(lambda kept, leaf: renamed(kept, name, leaf, clock.now(), self._where))
+
+    async def _rewritten(self, change: Callable[[Kept, timedelta], Issuers]) -> Issuers:
+        """What is kept, changed; `change` is told the longest life of leaves."""
         with _in_words(self._where):
             for _ in range(MOST_TRIES):
                 secret = await self._get()
                 if secret is None:
                     raise StorageError(f"{self._where} is not there")
-                asked = asked_of(self._read(secret), wish, self._where)
+                leaf = longest_leaf(self._reports(secret).values(), self._lifetimes.leaf)
+                asked = change(self._read(secret), leaf)
                 if await self._swap(secret, asked, None):
                     return asked
         raise StorageError(f"{self._where} is changed by others all the time")

@@ -6,7 +6,7 @@ Rule: what can't be read is told with its name and never used; in the steady sta
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
@@ -14,10 +14,11 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ca.issuers import BadIssuer, Issuer, read_certificates, read_intermediate, read_root
+from ca.domains import Domains, begun
+from ca.issuers import TRUST_DOMAIN, BadIssuer, Issuer, read_certificates, read_intermediate, read_root
 from ca.reports import NOTHING_SEEN, Seen
 from ca.rotation import Onlookers, Step, Wish
-from ca.settling import NO_ROTATION, Issuers, Rotation, wished
+from ca.settling import NO_ROTATION, UNNAMED, Issuers, Rotation, wished
 from ca.storage import StorageError
 from kube.clock import Clock
 
@@ -29,7 +30,8 @@ CROSSED: Final = "crossed.pem"
 """The signing root's certificates under older roots, the nearest first."""
 NEXT_CROSSED: Final = "next-crossed.pem"
 ROTATION: Final = "rotation.json"
-NAMES: Final = (ROOT, INTERMEDIATE, NEXT_ROOT, PREVIOUS_ROOT, CROSSED, NEXT_CROSSED, ROTATION)
+DOMAINS: Final = "trust-domain.json"
+NAMES: Final = (ROOT, INTERMEDIATE, NEXT_ROOT, PREVIOUS_ROOT, CROSSED, NEXT_CROSSED, ROTATION, DOMAINS)
 
 Read = TypeVar("Read")
 
@@ -43,6 +45,17 @@ class _Notes(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     reason: str = ""
 
 
+class _Names(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What is written down about the trust domain, once it was ever changed. `leaf` is in seconds."""
+
+    signs: str
+    next: str = ""
+    previous: str = ""
+    since: datetime | None = None
+    leaf: float = 0.0
+    former: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What was read. The intermediate may be missing, both may at first."""
@@ -50,6 +63,7 @@ class Kept:
     root: Issuer | None = None
     intermediate: Issuer | None = None
     rotation: Rotation = NO_ROTATION
+    domains: Domains = UNNAMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,9 @@ class IssuerStore(Protocol):
     async def ask(self, wish: Wish) -> Issuers:
         """Write down what a person wants. Raises StorageError, also when that makes no sense now."""
 
+    async def rename(self, name: str, clock: Clock) -> Issuers:
+        """Begin the change to this trust domain. Raises StorageError, also when that makes no sense now."""
+
     async def farewell(self) -> None:
         """Have nobody wait for this process, which ends."""
 
@@ -94,6 +111,12 @@ def to_data(issuers: Issuers) -> dict[str, bytes]:
         data[NEXT_CROSSED] = rotation.next_crossed.public_bytes(Encoding.PEM)
     if notes != _Notes():
         data[ROTATION] = msgspec.json.encode(notes)
+    names = issuers.domains
+    if names.changing or names.former:
+        life = names.leaf.total_seconds()
+        data[DOMAINS] = msgspec.json.encode(
+            _Names(names.signs, names.next, names.previous, names.since, life, names.former)
+        )
     return data
 
 
@@ -116,7 +139,12 @@ def from_data(data: Mapping[str, bytes], trust_domain: str, place: Callable[[str
         except BadIssuer as error:
             raise StorageError(f"{place(name)} {error}: restore it from a copy") from error
 
-    root = read(ROOT, lambda pem: read_root(pem, trust_domain))
+    domains = read(DOMAINS, _read_names) or Domains(trust_domain)
+    if trust_domain not in domains.known:
+        raise StorageError(
+            f"{place(ROOT)} is of trust domain {domains.signs}, not {trust_domain}: set --trust-domain {domains.signs}"
+        )
+    root = read(ROOT, lambda pem: read_root(pem, *domains.known))
     assert root is not None  # noqa: S101 - it is there, or reading it has failed
     next_crossed = read(NEXT_CROSSED, read_certificates)
     notes = read(ROTATION, _read_notes) or _Notes()
@@ -127,10 +155,10 @@ def from_data(data: Mapping[str, bytes], trust_domain: str, place: Callable[[str
         )
     return Kept(
         root,
-        read(INTERMEDIATE, lambda pem: read_intermediate(pem, root, trust_domain)),
+        read(INTERMEDIATE, lambda pem: read_intermediate(pem, root, domains.signs)),
         Rotation(
-            next_root=read(NEXT_ROOT, lambda pem: read_root(pem, trust_domain)),
-            previous_root=read(PREVIOUS_ROOT, lambda pem: read_root(pem, trust_domain)),
+            next_root=read(NEXT_ROOT, lambda pem: read_root(pem, *domains.known)),
+            previous_root=read(PREVIOUS_ROOT, lambda pem: read_root(pem, *domains.known)),
             crossed=read(CROSSED, read_certificates) or (),
             next_crossed=_first(next_crossed),
             since=notes.since,
@@ -138,6 +166,7 @@ def from_data(data: Mapping[str, bytes], trust_domain: str, place: Callable[[str
             wish=notes.wish,
             reason=notes.reason,
         ),
+        domains,
     )
 
 
@@ -149,9 +178,24 @@ def asked_of(kept: Kept, wish: Wish, where: str) -> Issuers:
     rotating = rotation.next_root is not None or rotation.previous_root is not None
     if wish is Wish.ROOT and rotating:
         raise StorageError("a rotation of the root is under way: wait for its end, or roll it back")
-    if wish is Wish.BACK and not rotating:
+    if wish is Wish.ROOT and kept.domains.changing:
+        raise StorageError("a change of the trust domain is under way: wait for its end, or roll it back")
+    if wish is Wish.BACK and not (rotating or kept.domains.changing):
         raise StorageError("there is no rotation of the root that could be rolled back")
-    return wished(Issuers(kept.root, kept.intermediate, rotation), wish)
+    return wished(Issuers(kept.root, kept.intermediate, rotation, kept.domains), wish)
+
+
+def renamed(kept: Kept, name: str, leaf: timedelta, now: datetime, where: str) -> Issuers:
+    """What is kept with the change to this trust domain begun. Raises StorageError, a sentence, where it can't be."""
+    if kept.root is None or kept.intermediate is None:
+        raise StorageError(f"{where} does not hold the issuers: restore it from a copy")
+    issuers = Issuers(kept.root, kept.intermediate, kept.rotation, kept.domains)
+    if len(issuers.roots) > 1:
+        raise StorageError("a rotation of the root is under way: wait for its end, or roll it back")
+    try:
+        return replace(issuers, domains=begun(issuers.domains, name, leaf, now))
+    except ValueError as error:
+        raise StorageError(str(error)) from None
 
 
 def _read_notes(content: bytes) -> _Notes:
@@ -163,6 +207,19 @@ def _read_notes(content: bytes) -> _Notes:
     if notes.since is not None and notes.since.tzinfo is None:
         return msgspec.structs.replace(notes, since=notes.since.replace(tzinfo=UTC))
     return notes
+
+
+def _read_names(content: bytes) -> Domains:
+    try:
+        names = msgspec.json.decode(content, type=_Names)
+        life = timedelta(seconds=names.leaf)
+    except (msgspec.MsgspecError, OverflowError, ValueError) as error:
+        raise BadIssuer("does not say which trust domain leaves are of") from error
+    written = (names.signs or "?", *filter(None, (names.next, names.previous)), *names.former)
+    if (names.next and names.previous) or not all(map(TRUST_DOMAIN.fullmatch, written)):
+        raise BadIssuer("does not say which trust domain leaves are of")
+    since = names.since.replace(tzinfo=UTC) if names.since is not None and names.since.tzinfo is None else names.since
+    return Domains(names.signs, names.next, names.previous, since, life, names.former)
 
 
 def _first(certificates: tuple[x509.Certificate, ...] | None) -> x509.Certificate | None:

@@ -10,13 +10,13 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from typing import Final
 
 import msgspec
 
 from ca.rotation import Onlookers
-from ca.settling import Issuers, fingerprint
+from ca.settling import Issuers
 
 MARK: Final = 6
 """Bytes of a proxy's name in a report: 1,000 proxies take 8 KB of a Secret's 1 MiB."""
@@ -61,8 +61,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def report(issuers: Issuers, leaf: timedelta, seen: Seen, passed: float) -> Report:
     """The report of this replica; `passed` are the seconds of its clock. In the steady state it hardly ever changes."""
-    bundle, root = sha256(issuers.bundle_pem).hexdigest(), fingerprint(issuers.root.certificate)
-    return report_of(bundle, root, leaf, seen, passed, settled=len(issuers.roots) == 1)
+    return report_of(issuers.trusted, issuers.signing, leaf, seen, passed, settled=not issuers.moving)
 
 
 def report_of(bundle: str, root: str, leaf: timedelta, seen: Seen, passed: float, *, settled: bool) -> Report:
@@ -122,7 +121,7 @@ class Attendance:
 
 def onlookers(issuers: Issuers, reports: Mapping[str, Report], seen: Seen) -> Onlookers:
     """Who holds up the next step, by what all replicas report. `seen` is what the one that decides knows itself."""
-    return onlookers_of(sha256(issuers.bundle_pem).hexdigest(), fingerprint(issuers.root.certificate), reports, seen)
+    return onlookers_of(issuers.trusted, issuers.signing, reports, seen)
 
 
 def onlookers_of(bundle: str, root: str, reports: Mapping[str, Report], seen: Seen) -> Onlookers:

@@ -43,6 +43,12 @@ class Action(StrEnum):
     RETIRE = "retire previous root"
     ABANDON = "abandon next root"
     SIGN_WITH_PREVIOUS = "sign with previous root"
+    SIGN_NEXT_DOMAIN = "sign with next trust domain"
+    """Leaves are of the next trust domain from now on; those of the old one are still accepted."""
+    SIGN_PREVIOUS_DOMAIN = "sign with previous trust domain"
+    START_DOMAIN_DRAIN = "start drain of trust domain"
+    RETIRE_DOMAIN = "retire previous trust domain"
+    ABANDON_DOMAIN = "abandon next trust domain"
     DROP_WISH = "drop wish"
     """What a person asked for can't be had."""
     REFUSE = "refuse"
@@ -196,16 +202,21 @@ def _decide_intermediate(root: Validity, state: State, now: datetime) -> Step:
 
 def _decide_distribution(root: Validity, state: State, now: datetime) -> Step:
     """Who is away holds no leaf that outlives `leaf`, and gets the bundle with the next one."""
-    seen = state.onlookers
     if root.not_after - now < state.leaf:
         return Step(Action.SIGN_WITH_NEXT, f"the root ends at {root.not_after:%F %T} UTC, before leaves do")
+    wait = why_wait(state.onlookers, state.since, state.leaf, now, "the bundle with both roots")
+    return wait or Step(Action.SIGN_WITH_NEXT, "everybody who holds a valid leaf trusts both roots")
+
+
+def why_wait(seen: Onlookers, since: datetime | None, leaf: timedelta, now: datetime, what: str) -> Step | None:
+    """Who has to be waited for until everybody holds `what`, which is distributed since `since`; None: nobody."""
     if seen.behind:
-        return Step(Action.WAIT, f"replicas do not serve the bundle with both roots yet: {_names(seen.behind)}")
+        return Step(Action.WAIT, f"replicas do not serve {what} yet: {_names(seen.behind)}")
     if seen.lacking:
-        return Step(Action.WAIT, f"proxies have not acknowledged the bundle with both roots: {_names(seen.lacking)}")
-    if seen.away and (state.since is None or now < leaves_gone(state.since, state.leaf)):
+        return Step(Action.WAIT, f"proxies have not acknowledged {what}: {_names(seen.lacking)}")
+    if seen.away and (since is None or now < leaves_gone(since, leaf)):
         return Step(Action.WAIT, f"proxies are away and may hold a leaf that is valid: {_names(seen.away)}")
-    return Step(Action.SIGN_WITH_NEXT, "everybody who holds a valid leaf trusts both roots")
+    return None
 
 
 def _decide_drain(state: State, now: datetime) -> Step:

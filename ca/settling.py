@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from hashlib import sha256
 from typing import Any, Final
 
 import structlog
@@ -18,6 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ca.domains import SIGNING, Domains, moved
 from ca.issuers import UNREADABLE, Issuer, cross_sign, make_intermediate, make_root
 from ca.rotation import NOBODY, Action, Onlookers, State, Step, Validity, Wish, decide
 from ca.storage import StorageError
@@ -68,15 +70,18 @@ class Rotation:
 
 
 NO_ROTATION: Final = Rotation()
+UNNAMED: Final = Domains("")
+"""As the settings say."""
 
 
 @dataclass(frozen=True)
 class Issuers:
-    """The root and the intermediate that sign, and how far a rotation of the root has come."""
+    """The root and the intermediate that sign, and how far a rotation of the root and a change of name have come."""
 
     root: Issuer
     intermediate: Issuer
     rotation: Rotation = NO_ROTATION
+    domains: Domains = UNNAMED
 
     def state(self, leaf: timedelta = timedelta(0), onlookers: Onlookers = NOBODY) -> State:
         """What rotation decides by; `leaf` is the life that is given to leaves now."""
@@ -110,7 +115,26 @@ class Issuers:
         rotation = self.rotation
         signs = (fingerprint(self.root.certificate), fingerprint(self.intermediate.certificate))
         crossed = tuple(map(fingerprint, rotation.crossed))
-        return (*signs, self.bundle_pem, crossed, rotation.since, rotation.leaf, rotation.wish, rotation.reason)
+        return (
+            *signs, self.bundle_pem, crossed, rotation.since, rotation.leaf, rotation.wish, rotation.reason,
+            self.domains,
+        )  # fmt: skip
+
+    @property
+    def moving(self) -> bool:
+        """Whether a rotation of the root or a change of the trust domain is under way."""
+        return len(self.roots) > 1 or self.domains.changing
+
+    @property
+    def trusted(self) -> str:
+        """A hash of what sidecars must hold to accept all of ours: the bundle, and during a change both names."""
+        names = "".join(self.domains.accepted).encode() if self.domains.changing else b""
+        return sha256(self.bundle_pem + names).hexdigest()
+
+    @property
+    def signing(self) -> str:
+        """What leaves are made under, as reports say it: the root, and during a change the name."""
+        return fingerprint(self.root.certificate) + (f" {self.domains.signs}" if self.domains.changing else "")
 
     def crossed_pem(self, now: datetime) -> bytes:
         """What a server of ours sends behind its chain, for peers that know an older root only."""
@@ -161,24 +185,26 @@ def settle(
     lifetimes: Lifetimes,
     clock: Clock,
     where: str,
+    domains: Domains = UNNAMED,
 ) -> Settled:
     """Make what is missing or due so that leaves can be signed; steps of a rotation are left to `carry_out`.
 
     Raises StorageError, with `where` in its words.
     """
     made: list[tuple[Issuer, Step]] = []
+    domains = domains if domains.signs else Domains(trust_domain)
     for _ in range(MOST_STEPS):
         now = clock.now()
         step = decide(_unfinished(root, intermediate, rotation), now)
         if step.action is Action.MAKE_ROOT:
-            root = make_root(trust_domain, now, lifetimes.root)
+            root = make_root(domains.signs, now, lifetimes.root)
             made.append((root, step))
         elif root and step.action is Action.MAKE_INTERMEDIATE:
-            intermediate = make_intermediate(root, trust_domain, now, lifetimes.intermediate)
+            intermediate = make_intermediate(root, domains.signs, now, lifetimes.intermediate)
             made.append((intermediate, step))
             rotation = _granted(rotation, Wish.INTERMEDIATE)
         elif root and intermediate and step.action is not Action.REFUSE:
-            return Settled(Issuers(root, intermediate, rotation), tuple(made))
+            return Settled(Issuers(root, intermediate, rotation, domains), tuple(made))
         else:
             break
     raise StorageError(f"the certificate authority in {where} can't be used: {step.reason}")
@@ -187,7 +213,18 @@ def settle(
 def carry_out(step: Step, issuers: Issuers, trust_domain: str, lifetimes: Lifetimes, now: datetime) -> Issuers:
     """The issuers after this step; the same ones where it asks for nothing."""
     work = _STEPS.get(step.action)
-    return work(_Work(issuers, trust_domain, lifetimes, now, step.reason)) if work is not None else issuers
+    name = issuers.domains.signs or trust_domain
+    return work(_Work(issuers, name, lifetimes, now, step.reason)) if work is not None else issuers
+
+
+def carry_out_change(step: Step, issuers: Issuers, lifetimes: Lifetimes, now: datetime) -> Issuers:
+    """The issuers after this step of a change of the trust domain: whoever signs from now on is bound to one name."""
+    domains = moved(issuers.domains, step.action, lifetimes.leaf, now)
+    changed = wished(replace(issuers, domains=domains), Wish.NONE)
+    if step.action in SIGNING:
+        signer = make_intermediate(issuers.root, domains.signs, now, lifetimes.intermediate)
+        return replace(changed, intermediate=signer)
+    return changed
 
 
 def wished(issuers: Issuers, wish: Wish) -> Issuers:
@@ -244,7 +281,7 @@ class _Work:
         assert root is not None  # noqa: S101 - decided for issuers that have one
         leaf = max(rotation.leaf, self.lifetimes.leaf)
         rotation = replace(rotation, previous_root=self.issuers.root, since=None, leaf=leaf)
-        return Issuers(root, self._intermediate(root), rotation)
+        return Issuers(root, self._intermediate(root), rotation, self.issuers.domains)
 
     def _intermediate(self, root: Issuer) -> Issuer:
         return make_intermediate(root, self.trust_domain, self.now, self.lifetimes.intermediate)

@@ -140,13 +140,13 @@ class XdsServer:
         sessions = self._reception.commons.sessions
         return sorted((session.status() for session in sessions), key=lambda status: status.node)
 
-    def holders(self, type_url: str) -> Holders:
-        """Who holds all there is of this type right now, by node id."""
+    def holders(self, *type_urls: str) -> Holders:
+        """Who holds all there is of these types right now, by node id."""
         found = Holders()
         for session in self._reception.commons.sessions:
             if not session.known:
                 found.unknown.add(session.node)
-            elif session.holds_all(type_url):
+            elif all(map(session.holds_all, type_urls)):
                 found.holding.add(session.node)
             else:
                 found.lacking.add(session.node)
