@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from kube.objects import EndpointSlice, Service
 from local.addresses import ServiceKey
@@ -36,9 +36,17 @@ def hosts_file(
 
 
 def service_addresses(
-    services: Iterable[Service], ips: Mapping[ServiceKey, str], slices: Iterable[EndpointSlice], gateway: str
+    services: Collection[Service],
+    ips: Mapping[ServiceKey, str],
+    slices: Iterable[EndpointSlice],
+    gateway: str,
+    domain: str,
 ) -> dict[ServiceKey, tuple[str, ...]]:
-    """What each Service's name means: its ClusterIP, or the ready pods of a headless one; and the control plane's."""
+    """What each Service's name means: its ClusterIP, or the ready pods of a headless one; and the control plane's.
+
+    An ExternalName Service means what the name means that it stands for, where that is another Service's full name;
+    names outside the cluster can't be looked up here.
+    """
     ready: dict[ServiceKey, list[str]] = {}
     for item in slices:
         key = (item.namespace, item.metadata.labels[SERVICE_NAME])
@@ -48,7 +56,7 @@ def service_addresses(
     for service in services:
         key = (service.namespace, service.name)
         answers[key] = (ips[key],) if key in ips else tuple(sorted(ready.get(key, [])))
-    return answers
+    return answers | _external(services, answers, domain)
 
 
 def pod_addresses(slices: Iterable[EndpointSlice]) -> dict[tuple[str, str, str], str]:
@@ -58,6 +66,18 @@ def pod_addresses(slices: Iterable[EndpointSlice]) -> dict[tuple[str, str, str],
         for item in slices
         for entry in item.endpoints
         if entry.hostname
+    }
+
+
+def _external(
+    services: Iterable[Service], answers: Mapping[ServiceKey, tuple[str, ...]], domain: str
+) -> dict[ServiceKey, tuple[str, ...]]:
+    """What ExternalName Services mean, each by one step: a chain of them is not followed."""
+    known = {f"{name}.{space}.svc.{domain}": addresses for (space, name), addresses in answers.items()}
+    return {
+        (service.namespace, service.name): known.get(service.spec.external_name.lower().rstrip("."), ())
+        for service in services
+        if service.spec.type == "ExternalName"
     }
 
 

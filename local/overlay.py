@@ -43,7 +43,7 @@ class Overlay:
         return hosts_file(
             pod.namespace,
             (pod.status.pod_ip, pod.name),
-            service_addresses(self.services, self.ips, self.slices, gateway),
+            service_addresses(self.services, self.ips, self.slices, gateway, settings.cluster_domain),
             pod_addresses(self.slices),
             settings.cluster_domain,
         )

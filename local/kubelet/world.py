@@ -71,14 +71,14 @@ class World:
     def hosts(self, namespace: str, address: str, name: str) -> str:
         """The hosts file of a pod."""
         slices = [each for each in self._slices.values() if SERVICE_NAME in each.metadata.labels]
-        gateway = str(self._settings.pod_network[1])
+        gateway, domain = str(self._settings.pod_network[1]), self._settings.cluster_domain
         if self._addresses is None:
             services = self._services.values()
             ips = {(each.namespace, each.name): ip for each in services if (ip := _address(each))}
-            found = service_addresses(services, ips, slices, gateway)
+            found = service_addresses(services, ips, slices, gateway, domain)
             self._addresses = {**found, CONTROL_PLANE: (gateway,)}
         own = address, name
-        return hosts_file(namespace, own, self._addresses, pod_addresses(slices), self._settings.cluster_domain)
+        return hosts_file(namespace, own, self._addresses, pod_addresses(slices), domain)
 
 
 def _address(service: Service) -> str:

@@ -42,14 +42,26 @@ def test_short_names_are_known_in_the_services_own_namespace_only() -> None:
 
 def test_a_headless_service_means_its_ready_pods_and_each_pod_by_name() -> None:
     slices = endpoint_slices(WEB, [member("web-0", "10.0.0.2"), member("web-1", "10.0.0.3", ready=False)])
-    assert service_addresses([WEB], {}, slices, "10.0.0.1")["a", "web"] == ("10.0.0.2",)
+    assert service_addresses([WEB], {}, slices, "10.0.0.1", "cluster.local")["a", "web"] == ("10.0.0.2",)
     assert pod_addresses(slices) == {("a", "web", "web-0"): "10.0.0.2", ("a", "web", "web-1"): "10.0.0.3"}
     hosts = hosts_file("b", ("10.0.0.9", "me"), {}, pod_addresses(slices), "cluster.local")
     assert "10.0.0.2 web-0.web.a web-0.web.a.svc web-0.web.a.svc.cluster.local" in hosts
 
 
+def test_an_external_name_means_what_the_service_means_that_it_names() -> None:
+    def external(name: str, target: str) -> Service:
+        return Service(
+            Meta(name=name, namespace="b"), "Service", "v1", ServiceSpec("ExternalName", external_name=target)
+        )
+
+    services = [external("near", "web.a.svc.cluster.local."), external("far", "example.com"), WEB]
+    slices = endpoint_slices(WEB, [member("web-0", "10.0.0.2")])
+    found = service_addresses(services, {}, slices, "10.0.0.1", "cluster.local")
+    assert (found["b", "near"], found["b", "far"]) == (("10.0.0.2",), ())
+
+
 def test_the_control_plane_is_the_node_itself() -> None:
-    assert service_addresses([], {}, [], "10.0.0.1") == {("weft-system", "weft"): ("10.0.0.1",)}
+    assert service_addresses([], {}, [], "10.0.0.1", "cluster.local") == {("weft-system", "weft"): ("10.0.0.1",)}
 
 
 def test_named_target_ports_may_differ_between_pods() -> None:
