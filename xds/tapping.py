@@ -166,7 +166,7 @@ class Telling:
     def look(self) -> None:
         """End the stream if nobody watches its pod any more."""
         if self._peer is not None and self._peer.pod is not None and not self._taps.watched(self._peer.pod):
-            self._end("OK", "")
+            self._end("UNAVAILABLE", "nobody watches this pod any more")
 
     def on_request(self, data: bytes) -> None:
         """A message: who tells, in the first one, and what."""
@@ -232,10 +232,6 @@ class Telling:
     def _end(self, code: str, text: str) -> None:
         if self._over:
             return
-        if code == "OK":
-            # A method with one answer must give it before its status; StreamAccessLogsResponse is empty.
-            self._call.send(b"")
-            self._call.flush()
         self._call.end(code, text)
         self._release()
 

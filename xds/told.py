@@ -22,6 +22,7 @@ BY_RULES: Final = "no TrafficTarget lets this caller do this"
 NO_CLUSTER: Final = "cluster_not_found"
 """Envoy's details of a route whose cluster was taken away from this caller (rule A16)."""
 ANSWERED: Final = frozenset({"", "via_upstream", "direct_response"})
+_METHODS: Final = {number: name for name, number in pb.RequestMethod.items() if number}
 _PROTOCOLS: Final = {1: "HTTP/1.0", 2: "HTTP/1.1", 3: "HTTP/2", 4: "HTTP/3"}
 
 
@@ -65,7 +66,7 @@ def _request(entry: pb.HTTPAccessLogEntry, log_name: str, pod: PodId, identity: 
     return Told(
         time=seen.time, pod=pod, direction=seen.direction, source=seen.source, peer=seen.peer, port=seen.port,
         destination=seen.destination, protocol=seen.protocol,
-        method=pb.RequestMethod.Name(asked.request_method), authority=asked.authority,
+        method=_METHODS.get(asked.request_method, "(other)"), authority=asked.authority,
         path=(asked.original_path or asked.path).partition("?")[0], status=answer.response_code.value,
         reason=seen.reason or _reason(answer.response_code_details), milliseconds=seen.milliseconds,
     )  # fmt: skip
