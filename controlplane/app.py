@@ -14,7 +14,12 @@ __all__ = ["ControlPlane", "control_plane"]
 
 def control_plane(settings: ControlPlaneSettings) -> ControlPlane:
     """Make all parts. Raises ca.storage's error when the CA folder can't be trusted."""
-    authority = Authority.open(settings.ca_folder, settings.mesh.trust_domain, lifetimes=settings.lifetimes)
+    authority = Authority.open(
+        settings.ca_folder,
+        settings.mesh.trust_domain,
+        lifetimes=settings.lifetimes,
+        aliases=settings.trust_domain_aliases,
+    )
     return assemble(
         settings,
         FolderSource(settings.paths, settings.overlay),

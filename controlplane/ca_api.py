@@ -6,6 +6,7 @@ a web page that runs on this machine is not enough. No key is ever shown.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Any, Final
@@ -26,7 +27,7 @@ SHOWN: Final = 100
 
 
 def ca_routes(authority: Authority, clock: Clock = SYSTEM_CLOCK) -> APIRouter:
-    """GET /ca, POST /ca/rotate and POST /ca/rollback."""
+    """GET /ca, POST /ca/rotate, POST /ca/rollback and POST /ca/trust-domain."""
     routes = APIRouter()
 
     @routes.get("/ca")
@@ -41,6 +42,11 @@ def ca_routes(authority: Authority, clock: Clock = SYSTEM_CLOCK) -> APIRouter:
     @routes.post("/ca/rollback")
     async def rollback(request: Request) -> dict[str, Any]:
         await _ask(request, authority, Wish.BACK)
+        return ca_view(authority, clock.now())
+
+    @routes.post("/ca/trust-domain")
+    async def rename(request: Request, name: str) -> dict[str, Any]:
+        await _carried_out(request, lambda: authority.rename(name))
         return ca_view(authority, clock.now())
 
     return routes
@@ -67,6 +73,14 @@ def ca_view(authority: Authority, now: datetime) -> dict[str, Any]:
             "not_acknowledged": list(waiting.lacking[:SHOWN]) if waiting is not None else [],
             "away": list(waiting.away[:SHOWN]) if waiting is not None else [],
         },
+        "trust_domain": {
+            "signs": issuers.domains.signs,
+            "accepted": list(authority.peers.domains or issuers.domains.accepted),
+            "phase": domain_phase(issuers),
+            "next": issuers.domains.next,
+            "previous": issuers.domains.previous,
+            "since": issuers.domains.since.isoformat() if issuers.domains.since is not None else None,
+        },
         "trouble": authority.trouble,
     }
 
@@ -76,6 +90,13 @@ def phase(issuers: Issuers) -> str:
     if issuers.rotation.next_root is not None:
         return "distribute"
     return "drain" if issuers.rotation.previous_root is not None else "none"
+
+
+def domain_phase(issuers: Issuers) -> str:
+    """How far a change of the trust domain has come: `none`, `distribute` or `drain`."""
+    if issuers.domains.next:
+        return "distribute"
+    return "drain" if issuers.domains.previous else "none"
 
 
 def _certificate(certificate: x509.Certificate, now: datetime) -> dict[str, Any]:
@@ -88,12 +109,16 @@ def _certificate(certificate: x509.Certificate, now: datetime) -> dict[str, Any]
 
 
 async def _ask(request: Request, authority: Authority, wish: Wish) -> None:
+    await _carried_out(request, lambda: authority.ask(wish))
+
+
+async def _carried_out(request: Request, work: Callable[[], Awaitable[None]]) -> None:
     client = request.client
     if client is not None and client.host and not ip_address(client.host).is_loopback:
         raise HTTPException(403, "this is only done for somebody on the control plane's own machine or in its pod")
     if ASKING not in request.headers:
         raise HTTPException(403, f"a request that changes something carries the header {ASKING}")
     try:
-        await authority.ask(wish)
+        await work()
     except StorageError as error:
         raise HTTPException(409, str(error)) from None

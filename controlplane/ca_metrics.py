@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from ca.authority import Authority
 from ca.rotation import NOBODY
-from controlplane.ca_api import phase
+from controlplane.ca_api import domain_phase, phase
 from kube.clock import SYSTEM_CLOCK, Clock
 
 PHASES = ("none", "distribute", "drain")
@@ -41,6 +41,12 @@ class AuthorityCollector(Collector):
         for name in PHASES:
             rotation.add_metric([name], float(phase(issuers) == name))
         yield rotation
+        naming = GaugeMetricFamily(
+            "weft_ca_trust_domain_phase", "1 for the phase that a change of the trust domain is in.", labels=["phase"]
+        )
+        for name in PHASES:
+            naming.add_metric([name], float(domain_phase(issuers) == name))
+        yield naming
         progress = self._authority.progress
         seen = progress.onlookers if progress is not None else NOBODY
         waiting = GaugeMetricFamily(

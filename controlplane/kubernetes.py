@@ -81,7 +81,7 @@ async def _authority(
         instance=settings.instance, exists=lambda other: _is_there(source, settings, other),
     )  # fmt: skip
     issuers = await _issuers(store, clock)
-    return Authority(store, issuers, domain, lifetimes, clock, random.random)
+    return Authority(store, issuers, domain, lifetimes, clock, random.random, settings.trust_domain_aliases)
 
 
 async def _issuers(store: IssuerSecret, clock: Clock) -> Issuers:

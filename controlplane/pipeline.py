@@ -21,6 +21,7 @@ from mesh.model import Identity, Mesh
 from smi.resources import Resources
 from sources.store import Store
 from xds.cache import Cache
+from xds.peers import Peers
 from xds.snapshot import World
 from xds.translate.world import Translator
 
@@ -32,6 +33,10 @@ class Issuing(Protocol):
 
     def bundle_pem(self) -> bytes:
         """The certificates a peer's leaf must chain to."""
+
+    @property
+    def peers(self) -> Peers:
+        """The names by which ours are accepted, and other meshes."""
 
     def forget(self, identities: Iterable[Identity]) -> None:
         """Stop renewing the leaves of identities that no workload has any more."""
@@ -69,21 +74,21 @@ class Pipeline:
             resources = await self._store.settled()
             with self._fail_static():
                 started = time.perf_counter()
-                bundle = self._authority.bundle_pem().decode()
-                mesh, world = await asyncio.to_thread(self._compute, resources, bundle)
+                bundle, peers = self._authority.bundle_pem().decode(), self._authority.peers
+                mesh, world = await asyncio.to_thread(self._compute, resources, bundle, peers)
                 self._publish(resources, mesh, world, started)
 
     def round(self, resources: Resources) -> None:
         """Publish what these objects mean, before anything else happens: for the first time, when nobody waits."""
         with self._fail_static():
             started = time.perf_counter()
-            mesh, world = self._compute(resources, self._authority.bundle_pem().decode())
+            mesh, world = self._compute(resources, self._authority.bundle_pem().decode(), self._authority.peers)
             self._publish(resources, mesh, world, started)
 
-    def _compute(self, resources: Resources, bundle: str) -> tuple[Mesh, World]:
+    def _compute(self, resources: Resources, bundle: str, peers: Peers) -> tuple[Mesh, World]:
         """The slow part. Touches only the Builder and the Translator, which nobody else touches."""
         mesh = self._builder.build(resources)
-        return mesh, self._translator.translate(mesh, bundle)
+        return mesh, self._translator.translate(mesh, bundle, peers)
 
     def _publish(self, resources: Resources, mesh: Mesh, world: World, started: float) -> None:
         self._cache.publish(world, self._store.seen)

@@ -18,11 +18,11 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from ca.authority import Authority
-from ca.reports import Seen
 from controlplane.admin import AdminServer, admin_api, admin_server, listen
 from controlplane.ca_api import ca_routes
 from controlplane.ca_metrics import AuthorityCollector
 from controlplane.metrics import ControlPlaneCollector
+from controlplane.onlooking import Onlooker
 from controlplane.pipeline import Pipeline
 from controlplane.settings import PlaneSettings
 from controlplane.status import Status
@@ -33,10 +33,8 @@ from kube.problem import Problem
 from mesh.build import Builder
 from sources.store import Store
 from xds.cache import Cache
-from xds.names import node_id
 from xds.peer import Authenticator
-from xds.resource import SECRET
-from xds.server import Certificate, Holders, ServerSettings, XdsServer
+from xds.server import Certificate, ServerSettings, XdsServer
 from xds.translate.observing import Observing
 from xds.translate.world import TranslateSettings, Translator
 
@@ -102,6 +100,10 @@ class ControlPlane:
             for each in sockets:
                 each.close()
 
+    @property
+    def _onlooker(self) -> Onlooker:
+        return Onlooker(self.status, self.server, self.store, self.authority)
+
     async def _first_round(self, stop: asyncio.Event) -> bool:
         """Wait for a whole world and publish what it means. False: it is time to stop.
 
@@ -134,19 +136,8 @@ class ControlPlane:
         sys.setswitchinterval(0.001)
         return [
             tasks.create_task(self.pipeline.run(), name="pipeline"),
-            tasks.create_task(self.authority.run(self.cache.publish_secrets, self._onlook), name="authority"),
+            tasks.create_task(self.authority.run(self.cache.publish_secrets, self._onlooker), name="authority"),
         ]
-
-    def _onlook(self, bundle: bytes) -> Seen:
-        """What our proxies hold of this bundle. What is served without it is made anew."""
-        world = self.status.world
-        if in_force := world.bundle.encode() == bundle:
-            holders = self.server.holders(SECRET)
-        else:
-            self.store.again()
-            holders = Holders()
-        expected = frozenset(map(node_id, world.proxies)) | holders.unknown
-        return Seen(expected, frozenset(holders.holding), frozenset(holders.lacking), in_force)
 
 
 def assemble(

@@ -50,6 +50,10 @@ class PlaneSettings:
     drain: timedelta = timedelta(0)
     prometheus_url: str = ""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    trust_domain_aliases: tuple[str, ...] = ()
+    """Other trust domains under our roots whose identities count as ours."""
+    federation: Path | None = None
+    """A file that names other meshes whose identities may be granted something (docs/federation.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import typer
 
@@ -18,6 +19,11 @@ PHASES = {
     "none": "No rotation of the root is under way.",
     "distribute": "A rotation of the root: the bundle with both roots is being distributed.",
     "drain": "A rotation of the root: the new root signs, and leaves under the other one run out.",
+}
+
+DOMAIN_PHASES = {
+    "distribute": "A change to {next}: the rules that accept both are being distributed.",
+    "drain": "A change from {previous}: leaves of the new one are given out, those of the old one run out.",
 }
 
 
@@ -52,9 +58,21 @@ def rotate(
 def rollback(
     as_json: options.AsJson = False, name: options.ClusterName = options.DEFAULT_CLUSTER, admin: Admin = None
 ) -> None:
-    """Take back a rotation of the root that is under way."""
+    """Take back the rotation of the root or the change of the trust domain that is under way."""
     found = _answer(admin_client(admin, name), "POST", "/ca/rollback")
     _told(found, "The rotation is going to be taken back; `weft ca status` tells how it goes.", as_json)
+
+
+@ca.command("trust-domain")
+def trust_domain(
+    new: Annotated[str, typer.Argument(help="What SPIFFE IDs are to begin with.")],
+    as_json: options.AsJson = False,
+    name: options.ClusterName = options.DEFAULT_CLUSTER,
+    admin: Admin = None,
+) -> None:
+    """Change the trust domain; both are accepted until no leaf of the old one lives. `weft ca status` tells more."""
+    found = _answer(admin_client(admin, name), "POST", f"/ca/trust-domain?{urlencode({'name': new})}")
+    _told(found, f"The trust domain is going to be {new}; `weft ca status` tells how it goes.", as_json)
 
 
 def _answer(client: AdminClient, method: str, path: str) -> dict[str, Any]:
@@ -84,11 +102,21 @@ def _show(found: dict[str, Any]) -> None:
     if rotation["phase"] != "none":
         print(f"  begun because {rotation['reason']}")
         print(f"  {rotation['step']}: {rotation['why']}")
+    _show_domain(found["trust_domain"], rotation)
     for what in ("replicas_behind", "not_acknowledged", "away"):
         for each in rotation[what]:
             print(f"  {what.replace('_', ' ')}: {each}")
     if found["trouble"]:
         print(f"Certificates can't be kept: {found['trouble']}")
+
+
+def _show_domain(domain: dict[str, Any], rotation: dict[str, Any]) -> None:
+    others = [each for each in domain["accepted"] if each != domain["signs"]]
+    print(f"Trust domain {domain['signs']}{', and accepted: ' + ', '.join(others) if others else ''}.")
+    if domain["phase"] != "none":
+        print(f"  {DOMAIN_PHASES[domain['phase']].format(**domain)}")
+        if rotation["phase"] == "none":
+            print(f"  {rotation['step']}: {rotation['why']}")
 
 
 def _row(what: str, certificate: dict[str, Any]) -> list[str]:

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
+from ca.issuers import TRUST_DOMAIN as NAME
 from mesh.settings import Access, AccessLog, Egress, MeshSettings, Mtls
+
+
+def check_domains(names: list[str] | None) -> list[str] | None:
+    """Refuse what is no trust domain."""
+    for name in names or ():
+        if not NAME.fullmatch(name):
+            raise typer.BadParameter(f"{name!r} is not a trust domain (SPIFFE-ID §2.1)")
+    return names
+
 
 Paths = Annotated[list[Path], typer.Argument(help="Files or folders of Kubernetes manifests.", exists=True)]
 Filenames = Annotated[
@@ -16,6 +26,19 @@ Filenames = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ClusterName = Annotated[str, typer.Option("--name", help="The name of the local cluster.", envvar="WEFT_CLUSTER")]
 TrustDomain = Annotated[str, typer.Option(help="What SPIFFE IDs begin with.")]
+TrustDomainAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust-domain-alias",
+        help="Another trust domain under the same root whose identities count as ours.",
+        envvar="WEFT_TRUST_DOMAIN_ALIASES",
+        callback=check_domains,
+    ),
+]
+Federation = Annotated[
+    Path | None,
+    typer.Option("--federation", help="A file of other trust domains to federate with.", envvar="WEFT_FEDERATION"),
+]
 AccessMode = Annotated[Access, typer.Option("--access", help="Whether TrafficTargets are enforced by default.")]
 MtlsMode = Annotated[Mtls, typer.Option("--mtls", help="Whether plaintext from un-meshed callers is accepted.")]
 EgressMode = Annotated[Egress, typer.Option("--egress", help="What happens to traffic that leaves the mesh.")]

@@ -56,6 +56,8 @@ def run(
     admin_port: Annotated[int, typer.Option(help="The port of the admin API.")] = ports.CONTROL_PLANE_ADMIN,
     admin_socket: Annotated[Path | None, typer.Option(help="The admin API on a Unix socket too.")] = None,
     trust_domain: options.TrustDomain = options.DEFAULT_TRUST_DOMAIN,
+    trust_domain_alias: options.TrustDomainAlias = None,
+    federation: options.Federation = None,
     access: options.AccessMode = Access.ENFORCED,
     mtls: options.MtlsMode = Mtls.STRICT,
     egress: options.EgressMode = Egress.ALLOWED,
@@ -88,6 +90,7 @@ def run(
             identity_bindings=identity_bindings,
         ),
         prometheus_url=prometheus_url,
+        trust_domain_aliases=tuple(trust_domain_alias or ()), federation=federation,
         lifetimes=Lifetimes(root=root_lifetime, intermediate=intermediate_lifetime, leaf=leaf_lifetime),
     )  # fmt: skip
     if kubernetes:
