@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import asdict
 from ipaddress import ip_address
 from typing import Annotated, Any, Final
@@ -77,7 +77,7 @@ class Session:
         self._unread: asyncio.Queue[Told] = asyncio.Queue(UNREAD)
         self._missed = 0
 
-    async def lines(self, gone: Callable[[], None]) -> AsyncIterator[bytes]:
+    async def lines(self, gone: Callable[[], None]) -> AsyncGenerator[bytes]:
         """What the reader is told, until the reader leaves; `gone` is called then."""
         watcher = self._taps.watch(self._take)
         pods: frozenset[PodId] = frozenset()

@@ -40,7 +40,7 @@ def entry(path: str = "/items?card=4711", status: int = 200, details: str = "via
     common.tls_properties.peer_certificate_properties.subject_alt_name.add(uri=CALLER)
     common.start_time.FromMilliseconds(1_700_000_000_500)
     common.duration.FromMicroseconds(2500)
-    found.request.request_method = pb.RequestMethod.Value("GET")
+    found.request.request_method = pb.RequestMethod.GET
     found.request.authority, found.request.path = "catalog", path
     found.response.response_code.value, found.response.response_code_details = status, details
     return found
