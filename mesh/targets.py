@@ -194,7 +194,19 @@ def _dead_rules(given: TargetInput) -> list[Problem]:
     target = given.target
     if not target.rules:
         return [_problem(target, "spec.rules", "There are no rules, so nothing is granted.", "A7")]
-    return [
+    datagrams = [
+        Problem(
+            target.ref,
+            f"spec.rules[{index}]",
+            f"{found.ref} is about UDP, which passes the mesh by, unencrypted and from anybody; this changes nothing.",
+            "A4",
+            Severity.WARNING,
+            target.origin,
+        )
+        for index, found in enumerate(given.routes)
+        if isinstance(found, UDPRoute)
+    ]
+    return datagrams + [
         _problem(
             target,
             f"spec.rules[{index}]",

@@ -153,8 +153,9 @@ def read_tcp_route(reading: Reading) -> TCPRoute | None:
 
 
 def read_udp_route(reading: Reading) -> UDPRoute | None:
-    """The route, or None if it is set aside."""
+    """The route, or None if it is set aside. Whatever it says, no sidecar carries UDP."""
     ports = _ports(reading)
+    reading.warn("", "UDP passes the mesh by, unencrypted and from anybody; no rule allows or refuses it.", "A4")
     return None if ports is None else UDPRoute(**reading.identity(), ports=ports)
 
 

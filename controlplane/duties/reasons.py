@@ -16,6 +16,7 @@ REASONS: Final = {
     "T13": "BackendWithoutEndpoints",
     "A1": "InvalidMode",
     "A3": "DestinationElsewhere",
+    "A4": "UdpNotProxied",
     "A5": "InvalidRoute",
     "A6": "UnknownMatch",
     "A7": "GrantsNothing",

@@ -127,6 +127,24 @@ def test_v9_unknown_fields_are_pruned_with_a_warning_and_refused_by_kubectl(clus
     assert [warning for warning in answer.warnings if "spec.wieght" in warning]
 
 
+@pytest.mark.parametrize("version", ["v1alpha2", "v1alpha3", "v1alpha4"])
+@pytest.mark.parametrize("weight", [0.5, -1, "50", "500m", True])
+def test_v5_a_weight_that_is_no_whole_number_is_refused_with_its_path(
+    cluster: SmiCluster, version: str, weight: object
+) -> None:
+    answer = cluster.create(split(version, weight))
+    assert (answer.code, answer.reason) == (422, "Invalid")
+    assert "spec.backends[0].weight" in {cause["field"] for cause in answer.causes}
+
+
+def test_v9_a_port_that_old_clients_write_into_access_v1alpha3_is_kept(cluster: SmiCluster) -> None:
+    """As the conformance tests of SMI write it, and look for it afterwards."""
+    raw = target("v1alpha3", destination={**ACCOUNT, "port": "9091"})
+    answer = cluster.create(raw, fieldValidation="Strict")
+    assert answer.expect(201)["spec"]["destination"]["port"] == "9091"
+    assert [warning for warning in answer.warnings if "limited to port 9091 all the same" in warning]
+
+
 def test_v6_headers_keep_their_shape(cluster: SmiCluster) -> None:
     for headers in ({"x-user": ".*", "host": "a"}, [{"x-user": ".*"}, {"host": "a"}]):
         raw = group(headers=headers)

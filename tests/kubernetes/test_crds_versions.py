@@ -41,6 +41,9 @@ WRITTEN: list[tuple[str, str, dict[str, Any]]] = [
     ("TrafficTarget", "v1alpha2", {"spec": {"destination": {**ACCOUNT, "port": "80"}, "sources": SOURCES}}),
     ("TrafficTarget", "v1alpha2", {"spec": {"destination": ACCOUNT}}),
     ("TrafficTarget", "v1alpha3", {"spec": {"destination": ACCOUNT, "sources": SOURCES, "rules": RULES}}),
+    ("TrafficTarget", "v1alpha3", {"spec": {"destination": {**ACCOUNT, "port": "80"}, "sources": SOURCES}}),
+    ("TrafficTarget", "v1alpha4", {"spec": {"destination": {**ACCOUNT, "port": 80}, "sources": SOURCES}}),
+    ("TrafficTarget", "v1alpha4", {"spec": {"destination": ACCOUNT, "sources": SOURCES, "rules": RULES}}),
     ("HTTPRouteGroup", "v1alpha1", {"matches": MATCHES}),
     ("HTTPRouteGroup", "v1alpha2", {"matches": HEADED}),
     ("HTTPRouteGroup", "v1alpha3", {"spec": {"matches": HEADED}}),
@@ -76,6 +79,11 @@ def _in(value: Any, namespace: str) -> Any:
     return [_in(item, namespace) for item in value] if isinstance(value, list) else value
 
 
+def versions(kind: str) -> tuple[str, ...]:
+    """All versions of a kind that are served here, drafts too."""
+    return (*GROUPED[kind].versions, *GROUPED[kind].drafts)
+
+
 def body(raw: dict[str, Any]) -> dict[str, Any]:
     """What a person wrote, besides the head."""
     return {key: value for key, value in raw.items() if key not in {"apiVersion", "kind", "metadata"}}
@@ -89,7 +97,7 @@ def test_v2_every_version_comes_back_as_it_was_written(
     created = cluster.create(raw, fieldValidation="Strict").expect(201)
     assert body(created) == body(raw)
     assert "annotations" not in created["metadata"]
-    for other in GROUPED[kind].versions:
+    for other in versions(kind):
         shown = cluster.read(kind, other, raw["metadata"]["name"])
         wanted = convert(raw, f"{PLURALS[kind][0]}/{other}")
         assert isinstance(wanted, dict)
@@ -104,7 +112,7 @@ def test_v2_writing_back_what_was_read_in_any_version_changes_nothing(
 ) -> None:
     raw = document(cluster, kind, version, **written)
     name = cluster.create(raw).expect(201)["metadata"]["name"]
-    for other in GROUPED[kind].versions:
+    for other in versions(kind):
         shown = cluster.read(kind, other, name)
         cluster.api("PUT", cluster.path(kind, other, name), shown, fieldValidation="Strict").expect(200)
     again = cluster.read(kind, version, name)
@@ -141,6 +149,15 @@ def test_v7_the_port_of_an_old_target_is_enforced_as_it_is_stored(cluster: SmiCl
     assert isinstance(stored, TrafficTarget)
     assert (stored.destination.port, len(stored.sources)) == (8080, 2)
     assert cluster.read("TrafficTarget", "v1alpha2", name)["spec"]["destination"]["port"] == 8080
+
+
+def test_v8_a_tcp_route_without_a_body_is_read_as_all_ports_in_the_newest_version(cluster: SmiCluster) -> None:
+    for version, written in (("v1alpha1", {}), ("v1alpha2", {}), ("v1alpha3", {"spec": {}})):
+        raw = document(cluster, "TCPRoute", version, **written)
+        cluster.create(raw).expect(201)
+        assert body(cluster.read("TCPRoute", "v1alpha4", raw["metadata"]["name"])) == {
+            "spec": {"matches": {"ports": []}}
+        }
 
 
 @pytest.mark.parametrize("version", ["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"])

@@ -41,6 +41,11 @@ apiVersion: specs.smi-spec.io/v1alpha4
 kind: UDPRoute
 metadata: {name: feed, namespace: bank}
 spec: {matches: {ports: [53]}}
+---
+apiVersion: access.smi-spec.io/v1alpha4
+kind: IdentityBinding
+metadata: {name: tellers, namespace: bank}
+spec: {schemes: {podLabelSelector: {matchLabels: {app: teller}}}}
 """
 """Kinds that no other input has."""
 

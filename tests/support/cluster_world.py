@@ -21,12 +21,12 @@ from sources.store import Store
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE: Final = 60.0
 CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-NEWEST: Final = {each.group: each.versions[0] for each in KINDS if each.group}
+NEWEST: Final = {each.kind: each.versions[0] for each in KINDS if each.group}
 PLURALS: Final = {
     "Namespace": "namespaces", "ServiceAccount": "serviceaccounts", "Service": "services", "Pod": "pods",
     "EndpointSlice": "endpointslices", "Deployment": "deployments", "StatefulSet": "statefulsets",
     "TrafficSplit": "trafficsplits", "TrafficTarget": "traffictargets", "HTTPRouteGroup": "httproutegroups",
-    "TCPRoute": "tcproutes", "UDPRoute": "udproutes",
+    "TCPRoute": "tcproutes", "UDPRoute": "udproutes", "IdentityBinding": "identitybindings",
 }  # fmt: skip
 ORDER: Final = ["Namespace", "ServiceAccount"]
 REFUSED: Final = frozenset({400, 409, 422})
@@ -42,7 +42,8 @@ def documents(paths: Iterable[Path]) -> Iterator[Document]:
     ]
     for document in sorted(found, key=lambda each: ORDER.index(each["kind"]) if each["kind"] in ORDER else len(ORDER)):
         group = str(document["apiVersion"]).partition("/")[0]
-        newest = convert(document, f"{group}/{NEWEST[group]}") if group in NEWEST else document
+        kind = document["kind"]
+        newest = convert(document, f"{group}/{NEWEST[kind]}") if kind in NEWEST else document
         if not isinstance(newest, Problem):
             yield newest
 
@@ -87,14 +88,17 @@ async def _account_of(client: Client, pod: Document) -> None:
             raise
 
 
+_SHIPPED: Final = {path.stem: path for path in (ROOT / "deploy" / "crds").rglob("*.yaml")}
+
+
 def crd(plural: str) -> Document:
     """A CRD of ours that needs no webhook: tests of the source write the newest version only."""
-    document: Document = yaml.safe_load((ROOT / "deploy" / "crds" / f"{plural}.yaml").read_text())
+    document: Document = yaml.safe_load(_SHIPPED[plural].read_text())
     document["spec"]["conversion"] = {"strategy": "None"}
     return document
 
 
-CRD_NAMES: Final = tuple(sorted(path.stem for path in (ROOT / "deploy" / "crds").glob("*.yaml")))
+CRD_NAMES: Final = tuple(sorted(_SHIPPED))
 
 
 async def install(client: Client, *plurals: str) -> None:
@@ -119,7 +123,7 @@ async def uninstall(client: Client, *plurals: str) -> None:
 
 async def _until_served(client: Client, document: Document, *, served: bool) -> None:
     spec = document["spec"]
-    path = f"/apis/{spec['group']}/{NEWEST[spec['group']]}/{spec['names']['plural']}"
+    path = f"/apis/{spec['group']}/{NEWEST[spec['names']['kind']]}/{spec['names']['plural']}"
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
@@ -137,7 +141,7 @@ async def dump(client: Client, folder: Path) -> None:
     await asyncio.to_thread(folder.mkdir)
     for each in KINDS:
         kind, group = each.kind, each.group
-        version = each.place.api_version if each.place else f"{group}/{NEWEST[group]}"
+        version = each.place.api_version if each.place else f"{group}/{NEWEST[kind]}"
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
         try:
             found = await client.request("GET", f"{root}/{PLURALS[kind]}")

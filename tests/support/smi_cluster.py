@@ -57,8 +57,12 @@ class SmiCluster:
 
 
 def shipped() -> list[dict[str, Any]]:
-    """The CRDs of deploy/crds/, drafts too."""
-    return [yaml.safe_load(path.read_text()) for path in sorted(SHIPPED.rglob("*.yaml"))]
+    """The CRDs of deploy/crds/, as where drafts are wanted: their kinds and their versions too."""
+    crds: list[dict[str, Any]] = [yaml.safe_load(path.read_text()) for path in sorted(SHIPPED.rglob("*.yaml"))]
+    for crd in crds:
+        for version in crd["spec"]["versions"]:
+            version["served"] = True
+    return crds
 
 
 def answered(review: Review) -> Review:

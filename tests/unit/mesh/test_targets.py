@@ -144,6 +144,13 @@ def test_a4_a5_a8_what_rules_of_several_kinds_grant_on_each_kind_of_port(
     assert granted(build(MANY, target("t", "api", rules=rules))) == want
 
 
+def test_a4_a_rule_about_udp_says_that_it_changes_nothing() -> None:
+    mesh = build(MANY, target("t", "api", rules=[http("items"), udp("datagrams")]))
+    (problem,) = problems(mesh, "A4")
+    assert (problem.field, problem.severity) == ("spec.rules[1]", Severity.WARNING)
+    assert "UDPRoute shop/datagrams" in problem.message
+
+
 def test_a4_routes_of_one_kind_are_alternatives() -> None:
     other = group("other", match("x", "/x"))
     mesh = build(MANY, other, target("t", "api", rules=[http("items", "read"), http("other")]))

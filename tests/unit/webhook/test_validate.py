@@ -111,7 +111,6 @@ def group(**match: Any) -> RawDocument:
         group(pathRegex="/api", methods=["GET", "*"], headers=[{"host": "a"}]),
         made("TCPRoute", "v1alpha1"),
         made("TCPRoute", spec={"matches": {"ports": ["80", 8080]}}),
-        made("UDPRoute", spec={"matches": {"ports": [53]}}),
     ],
 )
 def test_what_is_right_passes_without_a_word(raw: RawDocument) -> None:
@@ -183,6 +182,12 @@ def test_what_only_grants_nothing_or_looks_wrong_is_a_warning(raw: RawDocument, 
     answer = ask(raw)
     assert answer.allowed
     assert [warning.partition(": ")[0] for warning in answer.warnings] == [path]
+
+
+def test_a4_a_udp_route_is_stored_with_a_warning_of_what_happens_instead() -> None:
+    answer = ask(made("UDPRoute", spec={"matches": {"ports": [53]}}))
+    assert answer.allowed
+    assert answer.warnings == ["UDP passes the mesh by, unencrypted and from anybody; no rule allows or refuses it."]
 
 
 def test_a_draft_is_stored_with_a_warning() -> None:
