@@ -22,16 +22,18 @@ _WORDS: Final = {
     "kubernetes.io/h2c": Protocol.HTTP2,
 } | dict.fromkeys(
     # TLS of the app's own is passed through unopened; the others are never HTTP.
-    ("https", "tls", "ssl", "wss", "kubernetes.io/wss", "grpcs", "tcp", "mysql", "postgres", "postgresql", "mongo",
-     "mongodb", "redis", "memcached", "kafka", "amqp", "amqps", "mqtt", "nats", "smtp", "smtps", "imap", "imaps",
-     "ldap", "ldaps", "ssh", "ftp", "cassandra", "zookeeper", "galera"),
+    ("https", "tls", "ssl", "wss", "kubernetes.io/wss", "grpcs", "tcp", "mysql", "mariadb", "postgres", "postgresql",
+     "mssql", "mongo", "mongodb", "redis", "memcached", "kafka", "amqp", "amqps", "mqtt", "nats", "smtp", "smtps",
+     "imap", "imaps", "pop3", "pop3s", "ldap", "ldaps", "ssh", "sftp", "ftp", "ftps", "telnet", "irc", "vnc",
+     "cassandra", "zookeeper", "galera"),
     Protocol.TCP,
 )  # fmt: skip
 
-_OPAQUE_NUMBERS: Final = frozenset({25, 587, 3306, 4444, 5432, 6379, 9300, 11211, 27017})
-"""Ports that are TCP unless declared otherwise. In SMTP (25, 587), MySQL (3306) and Galera (4444) the server speaks
-first, so detection would wait for bytes from a client that itself waits. PostgreSQL (5432), Redis (6379),
-Elasticsearch's transport (9300), memcached (11211) and MongoDB (27017) are never HTTP: detection could only delay."""
+_OPAQUE_NUMBERS: Final = frozenset({21, 22, 25, 110, 143, 587, 3306, 4444, 5432, 5900, 6379, 9300, 11211, 27017})
+"""Ports that are TCP unless declared otherwise. In FTP (21), SSH (22), SMTP (25, 587), POP3 (110), IMAP (143), MySQL
+(3306), Galera (4444) and VNC (5900) the server speaks first, so detection would wait for bytes from a client that
+itself waits. PostgreSQL (5432), Redis (6379), Elasticsearch's transport (9300), memcached (11211) and MongoDB (27017)
+are never HTTP: detection could only delay."""
 
 
 def service_protocol(port: ServicePort) -> Protocol:

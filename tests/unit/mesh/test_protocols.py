@@ -58,6 +58,6 @@ def test_h2_the_name_or_its_prefix_decides_then_the_number_then_detection(
     assert service_protocol(ServicePort(port=number, name=name)) is want
 
 
-@pytest.mark.parametrize("number", [25, 587, 3306, 4444, 5432, 6379, 9300, 11211, 27017])
+@pytest.mark.parametrize("number", [21, 22, 25, 110, 143, 587, 3306, 4444, 5432, 5900, 6379, 9300, 11211, 27017])
 def test_h2_server_first_and_opaque_protocols_are_never_delayed_by_detection(number: int) -> None:
     assert service_protocol(ServicePort(port=number)) is Protocol.TCP
