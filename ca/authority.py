@@ -116,7 +116,8 @@ class Authority:
         # Whatever somebody else vouches for is never one of ours.
         foreign = tuple(each for each in self._foreign if each[0] not in ours)
         alone = domains == (self._trust_domain,) and not foreign
-        return NO_PEERS if alone else Peers(self._trust_domain, domains, foreign)
+        serving = tuple(sorted({*names.serving, *self._aliases})) if names.renewing else ()
+        return NO_PEERS if alone else Peers(self._trust_domain, domains, foreign, serving)
 
     def trust(self, foreign: Iterable[tuple[str, str]]) -> None:
         """Accept identities of these other trust domains, each proven by its own roots, PEM; and of no other."""

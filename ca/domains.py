@@ -1,7 +1,7 @@
 """A change of the trust domain: how far it has come, what comes next, and how that is carried out.
 
 Rule: nothing is signed under a name that somebody who may meet it does not accept yet, and no name is given up while a
-leaf of it may live (docs/decisions/0083). One root proves both names all the while; intermediates are bound to one.
+leaf or a connection of it may live (docs/decisions/0083). One root proves both names; intermediates are bound to one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Domains:
 
     With `next` the rules that accept both are being distributed, since `since`. With `previous` its leaves run out:
     since `since`, or, None, some replica may still sign under it. `leaf` is the longest life that has to be outlasted.
+    Then, `renewing`, sidecars connect anew, for each request is judged by the certificate its connection began with.
     `former` are the names of the past.
     """
 
@@ -32,6 +33,7 @@ class Domains:
     previous: str = ""
     since: datetime | None = None
     leaf: timedelta = timedelta(0)
+    renewing: bool = False
     former: tuple[str, ...] = ()
 
     @property
@@ -43,6 +45,11 @@ class Domains:
     def accepted(self) -> tuple[str, ...]:
         """The names that ours are accepted by, in an order that stays the same when the roles of two change."""
         return tuple(sorted(filter(None, {self.signs, self.next, self.previous})))
+
+    @property
+    def serving(self) -> tuple[str, ...]:
+        """The names that servers are accepted by; as soon as these change sidecars connect anew."""
+        return (self.signs,) if self.renewing else self.accepted
 
     @property
     def known(self) -> frozenset[str]:
@@ -64,6 +71,8 @@ def begun(domains: Domains, name: str, leaf: timedelta, now: datetime) -> Domain
 def decide_domain(domains: Domains, leaf: timedelta, seen: Onlookers, now: datetime, *, back: bool) -> Step:
     """The next step of a change that is under way. `leaf`: how long leaves live now, `back`: a person takes it back."""
     leaf = max(leaf, domains.leaf)
+    if back and domains.renewing:
+        return Step(Action.DROP_WISH, "servers are no longer accepted by the previous name: change to it anew")
     if back and domains.next:
         return Step(Action.ABANDON_DOMAIN, "a person asked for it, and nothing was signed under the next name")
     if back:
@@ -82,7 +91,11 @@ def _decide_drain(domains: Domains, leaf: timedelta, seen: Onlookers, now: datet
     gone = leaves_gone(domains.since, leaf)
     if now < gone:
         return Step(Action.WAIT, f"leaves of {domains.previous} may live until {gone:%F %T} UTC")
-    return Step(Action.RETIRE_DOMAIN, f"no leaf of {domains.previous} lives any more")
+    if not domains.renewing:
+        return Step(Action.RENEW_CONNECTIONS, f"no leaf of {domains.previous} lives any more, but connections may")
+    # Who is away holds no leaf that is valid.
+    wait = why_wait(replace(seen, away=()), None, leaf, now, "the servers' new names")
+    return wait or Step(Action.RETIRE_DOMAIN, f"nobody sends requests as one of {domains.previous} any more")
 
 
 def moved(domains: Domains, action: Action, leaf: timedelta, now: datetime) -> Domains:
@@ -102,6 +115,10 @@ def _start_drain(domains: Domains, now: datetime) -> Domains:
     return replace(domains, since=now)
 
 
+def _renew(domains: Domains, _: datetime) -> Domains:
+    return replace(domains, renewing=True)
+
+
 def _end(domains: Domains, _: datetime) -> Domains:
     former = dict.fromkeys((*filter(None, (domains.previous,)), *domains.former))
     former.pop(domains.signs, None)
@@ -112,6 +129,8 @@ _MOVES: Final[dict[Action, Callable[[Domains, datetime], Domains]]] = {
     Action.SIGN_NEXT_DOMAIN: _sign_next,
     Action.SIGN_PREVIOUS_DOMAIN: _sign_previous,
     Action.START_DOMAIN_DRAIN: _start_drain,
+    Action.RENEW_CONNECTIONS: _renew,
+    Action.DROP_WISH: lambda domains, _: domains,
     Action.ABANDON_DOMAIN: _end,
     Action.RETIRE_DOMAIN: _end,
 }

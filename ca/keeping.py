@@ -53,6 +53,7 @@ class _Names(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     previous: str = ""
     since: datetime | None = None
     leaf: float = 0.0
+    renewing: bool = False
     former: tuple[str, ...] = ()
 
 
@@ -115,7 +116,7 @@ def to_data(issuers: Issuers) -> dict[str, bytes]:
     if names.changing or names.former:
         life = names.leaf.total_seconds()
         data[DOMAINS] = msgspec.json.encode(
-            _Names(names.signs, names.next, names.previous, names.since, life, names.former)
+            _Names(names.signs, names.next, names.previous, names.since, life, names.renewing, names.former)
         )
     return data
 
@@ -219,7 +220,7 @@ def _read_names(content: bytes) -> Domains:
     if (names.next and names.previous) or not all(map(TRUST_DOMAIN.fullmatch, written)):
         raise BadIssuer("does not say which trust domain leaves are of")
     since = names.since.replace(tzinfo=UTC) if names.since is not None and names.since.tzinfo is None else names.since
-    return Domains(names.signs, names.next, names.previous, since, life, names.former)
+    return Domains(names.signs, names.next, names.previous, since, life, names.renewing, names.former)
 
 
 def _first(certificates: tuple[x509.Certificate, ...] | None) -> x509.Certificate | None:

@@ -47,6 +47,8 @@ class Action(StrEnum):
     """Leaves are of the next trust domain from now on; those of the old one are still accepted."""
     SIGN_PREVIOUS_DOMAIN = "sign with previous trust domain"
     START_DOMAIN_DRAIN = "start drain of trust domain"
+    RENEW_CONNECTIONS = "renew connections"
+    """Servers are accepted by the new name only, and so sidecars connect to them anew, with leaves of the new name."""
     RETIRE_DOMAIN = "retire previous trust domain"
     ABANDON_DOMAIN = "abandon next trust domain"
     DROP_WISH = "drop wish"

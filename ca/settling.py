@@ -128,7 +128,7 @@ class Issuers:
     @property
     def trusted(self) -> str:
         """A hash of what sidecars must hold to accept all of ours: the bundle, and during a change both names."""
-        names = "".join(self.domains.accepted).encode() if self.domains.changing else b""
+        names = repr((self.domains.accepted, self.domains.serving)).encode() if self.domains.changing else b""
         return sha256(self.bundle_pem + names).hexdigest()
 
     @property

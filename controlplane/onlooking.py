@@ -43,7 +43,7 @@ class Onlooker:
             self._store.again()
             holders = Holders()
         elif domains.changing:
-            holders = self._remembering(self._server.holders(*NAMING), (bundle, domains.accepted))
+            holders = self._remembering(self._server.holders(*NAMING), (bundle, world.peers))
         else:
             holders = self._server.holders(SECRET)
         expected = frozenset(map(node_id, world.proxies)) | holders.unknown

@@ -21,12 +21,19 @@ VALIDATOR: Final = "envoy.tls.cert_validator.spiffe"
 class Peers:
     """`home` is how identities of the mesh are called inside the control plane, `domains` how on the wire.
 
-    No `domains`: as inside. `foreign` are other trust domains with their roots, PEM, sorted by name.
+    No `domains`: as inside. `foreign` are other trust domains with their roots, PEM, sorted by name. `serving` are the
+    names that servers are accepted by, where that are not all `domains`.
     """
 
     home: str = ""
     domains: tuple[str, ...] = ()
     foreign: tuple[tuple[str, str], ...] = ()
+    serving: tuple[str, ...] = ()
+
+    @property
+    def servers(self) -> Peers:
+        """The same for those who are called, in a cluster: whose roots prove them is said elsewhere."""
+        return Peers(self.home, self.serving or self.domains)
 
     def uris(self, identity: Identity) -> tuple[str, ...]:
         """All SPIFFE IDs by which this identity is accepted."""

@@ -48,7 +48,9 @@ def requesters(port: InboundPort, peers: Peers = NO_PEERS) -> Requesters | None:
     """What the routes are told of a port; None where no request can be seen."""
     if port.protocol is Protocol.TCP:
         return None
-    return Requesters(port.port, port.protocol, port.open, port.http_rules, replace(peers, foreign=_unproven(peers)))
+    return Requesters(
+        port.port, port.protocol, port.open, port.http_rules, replace(peers, foreign=_unproven(peers), serving=())
+    )
 
 
 def connectors(port: InboundPort, trust_domain: str, bundle: str, peers: Peers = NO_PEERS) -> Connectors | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -85,18 +85,19 @@ class Outside:
     def __call__(self, mesh: Mesh, peers: Peers = NO_PEERS) -> Mapping[Scope, Reach]:
         """The Reach of each Scope of this Mesh."""
         scopes = frozenset(mesh.scopes.values())
-        named = replace(peers, foreign=())  # a cluster names servers; whose roots prove them is the bundle's matter
         given = self._given(Asked(self._places(mesh.destinations), self._pods.places(mesh)))
         listeners = self._listeners(self._fronts(given.destinations, mesh.destinations))
         requests = self._requests(given.destinations, mesh.destinations)
         connections = self._connections(given.destinations, mesh.destinations)
         uses = self._by_backend((self._used(self._uses(requests, connections)), mesh.backends))
-        pods = self._pods(mesh, given.pods, named)
+        pods = self._pods(mesh, given.pods, peers.servers)
         ports, wanted = self._destinations_of(scopes), self._uses_of((scopes, uses))
         nothing: Each = dict.fromkeys(scopes, ())
         choices = {
             CLUSTER: Choice(
-                wanted, self._clusters(_backends(uses, mesh, named)), self._clusters_told((scopes, pods.clusters))
+                wanted,
+                self._clusters(_backends(uses, mesh, peers.servers)),
+                self._clusters_told((scopes, pods.clusters)),
             ),
             ENDPOINTS: Choice(wanted, self._endpoints(_endpoints(uses, mesh)), nothing),
             LISTENER: Choice(ports, listeners, self._listeners_told((scopes, pods.listeners))),
