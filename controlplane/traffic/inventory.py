@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from controlplane.traffic.embedded import Target
@@ -51,6 +51,8 @@ class Inventory:
     named: Mapping[ServiceId, Resource] = field(default_factory=dict)
     pods: Mapping[Resource, tuple[int, int]] = field(default_factory=dict)
     splits: tuple[Split, ...] = ()
+    split_version: str = "split.smi-spec.io/v1alpha4"
+    """The apiVersion in which the API server has splits, as far as one was read."""
 
     def owners_of(self, pod: PodId) -> tuple[Resource, ...]:
         """All resources that this pod's traffic counts for, also when it is gone."""
@@ -90,7 +92,9 @@ def inventory(resources: Resources, cluster_domain: str = "cluster.local") -> In
             everyone[resource] += 1
             meshed[resource] += injected(pod.metadata.annotations)
     counted = {resource: (meshed[resource], number) for resource, number in everyone.items()}
-    return Inventory(owners, workloads, named, counted, tuple(_splits(resources, cluster_domain)))
+    known = Inventory(owners, workloads, named, counted, tuple(_splits(resources, cluster_domain)))
+    version = next((split.api_version for split in resources.of(TrafficSplit)), known.split_version)
+    return replace(known, split_version=version)
 
 
 class Inventories:
