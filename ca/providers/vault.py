@@ -159,7 +159,7 @@ class Vault:
             session = await self._connected()
             async with session.request(method, url, json=body, headers=sent, allow_redirects=False) as response:
                 content = await response.content.read(LARGEST)
-                if response.status >= 300:  # noqa: PLR2004 - whatever is no success
+                if response.status >= 300:
                     raise _RefusedError(
                         response.status, f"Vault, {method} {path}: {response.status} {_errors(content)}"
                     )

@@ -32,6 +32,7 @@ EMPTY_STATUS: dict[str, Object] = {
     "jobs": {},
     "cronjobs": {},
     "apiservices": {},
+    "certificatesigningrequests": {},
     "ingresses": {"loadBalancer": {}},
     "horizontalpodautoscalers": {"desiredReplicas": 0, "currentMetrics": None},
     "poddisruptionbudgets": {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0},
@@ -325,6 +326,8 @@ def kept(api: Api, call: Call, new: Object, old: Object) -> Object:
             return _kept_namespace(call, new, old)
         case "services" if not call.subresource:
             return _kept_service(api, new, old)
+        case "certificatesigningrequests":
+            return _kept_signing_request(call, new, old)
         case "pods" if not call.subresource:
             spec = copied(new["spec"])
             for name in ("nodeName", "serviceAccountName", "serviceAccount", "volumes"):
@@ -343,6 +346,14 @@ def _kept_namespace(call: Call, new: Object, old: Object) -> Object:
     if call.subresource == "finalize":
         return {**old, "spec": new.get("spec", {}), "metadata": new["metadata"]}
     return {**new, "spec": old.get("spec", {}), "status": new.get("status", old.get("status", {}))}
+
+
+def _kept_signing_request(call: Call, new: Object, old: Object) -> Object:
+    """What was asked for never changes; who approves writes conditions, who signs writes the rest of the status too."""
+    if call.subresource == "approval":
+        status = {**old.get("status", {}), "conditions": new.get("status", {}).get("conditions", [])}
+        new = {**new, "status": status}
+    return {**new, "spec": old["spec"]}
 
 
 def _kept_service(api: Api, new: Object, old: Object) -> Object:

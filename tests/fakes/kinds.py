@@ -142,6 +142,12 @@ TABLE: tuple[tuple[str, str, str], ...] = (
         cronjobs CronJob ns cj status
         jobs Job ns - status
         """),
+    ("certificates.k8s.io", "v1", """
+        certificatesigningrequests CertificateSigningRequest - csr approval,status
+        """),
+    ("certificates.k8s.io", "v1beta1", """
+        clustertrustbundles ClusterTrustBundle - - -
+        """),
     ("coordination.k8s.io", "v1", """
         leases Lease ns - -
         """),

@@ -26,6 +26,8 @@ FIELDS: dict[str, frozenset[str]] = {
         "status.phase status.podIP status.nominatedNodeName"
     ),
     "secrets": frozenset({"type"}),
+    "certificatesigningrequests": frozenset({"spec.signerName"}),
+    "clustertrustbundles": frozenset({"spec.signerName"}),
     "namespaces": frozenset({"status.phase"}),
     "nodes": frozenset({"spec.unschedulable"}),
     "services": frozenset({"spec.clusterIP", "spec.type"}),

@@ -80,7 +80,7 @@ def prepared(api: Api, kind: Kind, thing: Object) -> Object:
 def separated(api: Api, call: Call, new: Object, old: Object) -> Object:
     """A write to the object leaves status alone, one to /status changes nothing else."""
     kind = call.kind
-    if call.subresource == "status":
+    if call.subresource in {"status", "approval"}:
         new = _only_status(kind, new, old)
     elif "status" in kind.subresources:
         new = {name: value for name, value in new.items() if name != "status"}

@@ -52,7 +52,7 @@ def metadata(kind: Kind, thing: Object, old: Object | None) -> Iterator[Cause]:
     """Names, labels, finalizers."""
     found = thing["metadata"]
     name = found["name"]
-    if kind.group == "rbac.authorization.k8s.io":
+    if kind.group == "rbac.authorization.k8s.io" or kind.plural == "clustertrustbundles":
         if "/" in name or "%" in name:
             yield wrong("metadata.name", name, "may not contain '/'" if "/" in name else "may not contain '%'")
     elif kind.plural in {"namespaces", "services"} and (not LABEL.match(name) or len(name) > 63):
