@@ -23,6 +23,7 @@ from controlplane.duties.callers import CaBundles
 from controlplane.duties.duty import Duties, Duty
 from controlplane.duties.serving import ServingCertificate, dns_names
 from controlplane.duties.trust import TrustBundles
+from controlplane.metrics_api.serving import MetricsApiSettings, MetricsServer
 from controlplane.plane import ControlPlane, assemble
 from controlplane.settings import KubernetesSettings, WebhookCertificate
 from controlplane.status import Status
@@ -34,6 +35,7 @@ from kube.problem import Ref
 from mesh.model import PodId
 from sources.kubernetes import KubernetesSource
 from webhook.settings import InjectorSettings
+from xds.server import Certificate
 
 __all__ = ["ControlPlane", "control_plane"]
 
@@ -69,6 +71,8 @@ async def control_plane(settings: KubernetesSettings, client: Client, clock: Clo
     plane.parts["lease"] = lambda: leadership.run(held.perform)
     # Only the replica that has a proxy's stream hears what it refuses; Events have names that do not double.
     plane.parts["rejections"] = Duties([rejected.duty], clock).perform
+    if settings.metrics_port is not None:
+        plane.parts["metrics API"] = _metrics_server(settings, settings.metrics_port, client, plane, clock).run
     return plane
 
 
@@ -104,9 +108,13 @@ def _duties(
 ) -> tuple[ServingCertificate | None, list[Duty]]:
     """What the holder of the Lease keeps as it should be, besides Events."""
     authority, mounted = plane.authority, InjectorSettings()
+    group = CaBundles(
+        client, settings.namespace, settings.service, authority.bundle_pem, api_services=settings.api_services
+    )
+    served = [group.duty] if settings.metrics_port is not None else []
     trust = TrustBundles(client, mounted.ca_config_map, mounted.ca_key, authority.bundle_pem, Namespaces(plane.store))
     if settings.webhook_certificate is not WebhookCertificate.WEFT:
-        return None, [trust.duty]
+        return None, [trust.duty, *served]
     names = dns_names(settings.webhook_service, settings.namespace)
     serving = ServingCertificate(client, settings.namespace, authority, names, clock)
     callers = CaBundles(
@@ -117,7 +125,20 @@ def _duties(
         configurations=settings.webhook_configurations,
         definitions=settings.definitions,
     )
-    return serving, [trust.duty, serving.duty, callers.duty]
+    return serving, [trust.duty, serving.duty, callers.duty, *served]
+
+
+def _metrics_server(
+    settings: KubernetesSettings, port: int, client: Client, plane: ControlPlane, clock: Clock
+) -> MetricsServer:
+    """The SMI metrics API, with a certificate for the Service that the API server calls."""
+
+    def certificate() -> Certificate:
+        leaf = plane.authority.server_certificate(settings.server_names, settings.server_addresses)
+        return Certificate(chain=leaf.chain_pem, key=leaf.key_pem)
+
+    listening = MetricsApiSettings(address=settings.metrics_address, port=port)
+    return MetricsServer(listening, plane.telling, client, certificate, clock)
 
 
 def _announcers(

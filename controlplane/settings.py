@@ -89,3 +89,8 @@ class KubernetesSettings(PlaneSettings):
     webhook_service: str = "weft-webhook"
     webhook_configurations: tuple[str, ...] = ("weft-webhook",)
     definitions: tuple[str, ...] = DEFINITIONS
+    metrics_port: int | None = None
+    """Where the SMI metrics API is served, behind Service `service`; None for not."""
+    metrics_address: str = "0.0.0.0"  # noqa: S104 - the API server is elsewhere; every request is authenticated
+    service: str = "weft"
+    api_services: tuple[str, ...] = ("v1alpha1.metrics.smi-spec.io", "v1alpha2.metrics.smi-spec.io")

@@ -70,6 +70,9 @@ def run(
     webhook_certificate: Annotated[
         WebhookCertificate, typer.Option(help="Who makes the webhook's certificate and sets the caBundles.")
     ] = WebhookCertificate.WEFT,
+    metrics_api_port: Annotated[
+        int | None, typer.Option(help="With --kubernetes: serve the SMI metrics API there, for Service weft.")
+    ] = None,
     drain_seconds: Annotated[
         float, typer.Option(help="With --kubernetes: how long streams are still served when it is told to end.")
     ] = DRAIN.total_seconds(),
@@ -99,6 +102,7 @@ def run(
                 **_in_cluster(common, timedelta(seconds=drain_seconds)),
                 client=ClientSettings(kubeconfig, context),
                 webhook_certificate=webhook_certificate,
+                metrics_port=metrics_api_port,
             )
         )
     else:

@@ -1,4 +1,4 @@
-"""Tells the API server whom to trust when it calls our webhook: the caBundle of webhook configurations and CRDs.
+"""Tells the API server whom to trust when it calls us: the caBundle of webhook configurations, CRDs and APIServices.
 
 Rule: only entries that call our Service are touched, only their caBundle, and none is ever taken away.
 """
@@ -14,6 +14,7 @@ from kube.client import ApiError, Client
 
 ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 CONFIGURATIONS: Final = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+API_SERVICES: Final = "/apis/apiregistration.k8s.io/v1/apiservices"
 DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 MOST_TRIES: Final = 5
 """A CRD that was just made is changed by the API server several times."""
@@ -22,7 +23,8 @@ MOST_TRIES: Final = 5
 class CaBundles:
     """Keeps the caBundles of all that call Service `service` in `namespace` at the PEM of `bundle`.
 
-    `configurations` are the names of our webhook configurations, `definitions` of the CRDs we convert.
+    `configurations` are the names of our webhook configurations, `definitions` of the CRDs we convert, `api_services`
+    of the versions of API groups that we serve.
     """
 
     def __init__(
@@ -32,21 +34,24 @@ class CaBundles:
         service: str,
         bundle: Callable[[], bytes],
         *,
-        configurations: tuple[str, ...],
-        definitions: tuple[str, ...],
+        configurations: tuple[str, ...] = (),
+        definitions: tuple[str, ...] = (),
+        api_services: tuple[str, ...] = (),
     ) -> None:
         self._client = client
         self._service = {"namespace": namespace, "name": service}
+        self._duty = f"caBundles of {service}"
         self._bundle = bundle
         self._paths = (
             *(f"{ADMISSION}/{kind}/{name}" for kind in CONFIGURATIONS for name in configurations),
             *(f"{DEFINITIONS}/{name}" for name in definitions),
+            *(f"{API_SERVICES}/{name}" for name in api_services),
         )
 
     @property
     def duty(self) -> Duty:
         """As a duty of the lease holder."""
-        return Duty(name="caBundles", carry_out=self.carry_out, concerns=self._bundle)
+        return Duty(name=f"caBundles of {self._service['name']}", carry_out=self.carry_out, concerns=self._bundle)
 
     async def carry_out(self) -> None:
         """Bring all of them up to date; those that are not installed are left out. Raises ApiError, ApiUnavailable."""
@@ -82,9 +87,11 @@ class CaBundles:
 
 
 def _calls(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The places in a webhook configuration or CRD that say whom to call, with their JSON pointers."""
+    """The places in a webhook configuration, CRD or APIService that say whom to call, with their JSON pointers."""
     for index, webhook in enumerate(found.get("webhooks") or []):
         yield f"/webhooks/{index}/clientConfig", webhook.get("clientConfig") or {}
+    if "groupPriorityMinimum" in (found.get("spec") or {}):
+        yield "/spec", found["spec"]
     conversion = (found.get("spec") or {}).get("conversion") or {}
     if (client_config := (conversion.get("webhook") or {}).get("clientConfig")) is not None:
         yield "/spec/conversion/webhook/clientConfig", client_config
