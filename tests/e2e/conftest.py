@@ -18,7 +18,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EchoMesh]:
     """The mesh, up and settled, with no access rule and no split."""
     folder = tmp_path_factory.mktemp("manifests")
     (folder / "base.yaml").write_text(world.base())
-    with EchoMesh(folder, f"mesh-{os.getpid()}") as mesh:
+    with EchoMesh(folder, f"mesh-{os.getpid()}", "--identity-bindings") as mesh:
         yield mesh
 
 

@@ -27,6 +27,7 @@ PLURALS: Final = {
     "EndpointSlice": "endpointslices", "Deployment": "deployments", "StatefulSet": "statefulsets",
     "TrafficSplit": "trafficsplits", "TrafficTarget": "traffictargets", "HTTPRouteGroup": "httproutegroups",
     "TCPRoute": "tcproutes", "UDPRoute": "udproutes", "IdentityBinding": "identitybindings",
+    "EgressPolicy": "egresspolicies",
 }  # fmt: skip
 ORDER: Final = ["Namespace", "ServiceAccount"]
 REFUSED: Final = frozenset({400, 409, 422})
