@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bootstrapped import certificate
 from proxy.redirect import RedirectSettings
 from webhook.inject import Injection, InjectorSettings, NamespaceView, inject
 
@@ -127,7 +128,7 @@ def test_injecting_twice_changes_nothing_and_the_input_is_never_changed(case: st
 
 
 def test_every_bootstrap_is_accepted_by_envoy(tmp_path: Path) -> None:
-    (tmp_path / "bundle.pem").write_text("")
+    (tmp_path / "bundle.pem").write_bytes(certificate().pem)
     (tmp_path / "token").write_text("token")
     documents: set[str] = set()
     for case in CASES:

@@ -42,7 +42,7 @@ def test_a_dollar_in_what_a_person_wrote_reaches_envoy_as_it_is() -> None:
 def test_the_same_question_of_several_probes_is_one_cluster() -> None:
     probes = (Probe("/a", AskHttp(80, "/a")), Probe("/b", AskHttp(80, "/b")), Probe("/c", AskTcp(80)))
     clusters = bootstrap(BootstrapSettings(probes=probes))["static_resources"]["clusters"]
-    assert [cluster["name"] for cluster in clusters] == ["admin", "probe-http-80", "probe-tcp-80"]
+    assert [cluster["name"] for cluster in clusters] == ["admin", "weft-tap", "probe-http-80", "probe-tcp-80"]
 
 
 def test_the_document_is_plain_json() -> None:
