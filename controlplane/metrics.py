@@ -60,6 +60,9 @@ class ControlPlaneCollector(Collector):
             refused.add_metric([status], count)
         yield refused
         yield from _refusals(self._server.refusals)
+        taps = self._server.taps.counters
+        yield CounterMetricFamily("weft_tap_requests", "Requests shown to somebody who watches.", taps.requests)
+        yield CounterMetricFamily("weft_tap_dropped", "Messages of watched sidecars that came too fast.", taps.dropped)
 
 
 def _refusals(refusals: Refusals) -> Iterator[CounterMetricFamily]:
