@@ -65,7 +65,7 @@ def look(
 ) -> Look:
     """Decide and carry out, on paper. `leaf` is the longest life that any replica gives its leaves."""
     there = onlookers(issuers, reports, seen) if rotating(issuers) else NOBODY
-    step = decide(issuers.state(leaf, there), now)
+    step = decide(replace(issuers.state(leaf, there), notice=lifetimes.notice), now)
     after = issuers
     if issuers.domains.changing and step.action in {Action.KEEP, Action.DROP_WISH}:
         # One thing at a time, and the root comes first: it may end.

@@ -75,6 +75,7 @@ class Authority:
         self._chance = chance
         self._issued: dict[Identity, _Issued] = {}
         self._servers: dict[tuple[tuple[str, ...], tuple[IpAddress, ...]], Leaf] = {}
+        self._own: dict[tuple[str, str], Leaf] = {}
         self._turn = asyncio.Lock()
         self._trusted = (b"", NO_PEERS)
         self.trouble = ""
@@ -192,6 +193,14 @@ class Authority:
         issuance = Issuance(self._issuers.intermediate, self._signs, lifetime, self._chance)
         return self._crossed(issuance.server(tuple(dns_names), (), self._clock.now()))
 
+    def own_svid(self, namespace: str, service_account: str) -> Leaf:
+        """A certificate with a SPIFFE ID for the control plane itself; the same one until it is due."""
+        leaf = self._own.get((namespace, service_account))
+        if leaf is None or self._is_due(leaf):
+            leaf = self._issuance.workload(Identity(self._signs, namespace, service_account), self._clock.now())
+            self._own[namespace, service_account] = leaf
+        return leaf
+
     def _crossed(self, leaf: Leaf) -> Leaf:
         """The leaf with what leads to older roots: who calls our servers may have read the root long ago."""
         return replace(leaf, chain_pem=leaf.chain_pem + self._issuers.crossed_pem(self._clock.now()))
@@ -216,7 +225,7 @@ class Authority:
     async def look(self, publish: Publish, observe: Observe = lambda _: NOTHING_SEEN) -> None:
         """Look once at what is due, and do it: a step of a rotation at most, then everybody's bundle and leaves."""
         trouble = await self._rotate(observe)
-        await self._spread(publish)
+        await self.spread(publish)
         self._report(trouble, await self._renew(publish))
 
     def _pause(self) -> float:
@@ -240,8 +249,8 @@ class Authority:
             return f"{type(error).__name__} while the issuers were looked at"
         return ""
 
-    async def _spread(self, publish: Publish) -> None:
-        """Give everybody who has a leaf the bundle of now; their leaves stay."""
+    async def spread(self, publish: Publish) -> None:
+        """Give everybody who has a leaf what is trusted now; their leaves stay."""
         trusted = self._trusted
         if self._told == trusted:
             return
@@ -279,6 +288,8 @@ class Authority:
         if before.root.certificate != issuers.root.certificate:
             # Servers show their new chain at once: it leads to older roots, too.
             self._servers.clear()
+        if before.intermediate.certificate != issuers.intermediate.certificate:
+            self._own.clear()
         self._signs = issuers.domains.signs or self._trust_domain
         self._issuance = Issuance(issuers.intermediate, self._signs, self._lifetimes.leaf, self._chance)
         trusted = issuers.bundle_pem, self.peers

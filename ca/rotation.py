@@ -106,7 +106,8 @@ class State:
     """The issuers there are, and how far a rotation of the root has come. None: there is none.
 
     With `next_root` the bundle is being distributed, since `since`. With `previous_root` its leaves run out: since
-    `since`, or, None, some replica may still sign under it. `leaf` is the longest life that leaves are given.
+    `since`, or, None, some replica may still sign under it. `leaf` is the longest life that leaves are given, `notice`
+    how long other meshes are given to fetch the bundle.
     """
 
     root: Validity | None = None
@@ -117,6 +118,7 @@ class State:
     leaf: timedelta = timedelta(0)
     wish: Wish = Wish.NONE
     onlookers: Onlookers = NOBODY
+    notice: timedelta = timedelta(0)
 
 
 def decide(state: State, now: datetime) -> Step:
@@ -207,6 +209,9 @@ def _decide_distribution(root: Validity, state: State, now: datetime) -> Step:
     if root.not_after - now < state.leaf:
         return Step(Action.SIGN_WITH_NEXT, f"the root ends at {root.not_after:%F %T} UTC, before leaves do")
     wait = why_wait(state.onlookers, state.since, state.leaf, now, "the bundle with both roots")
+    if wait is None and state.since is not None and now < state.since + state.notice:
+        until = state.since + state.notice
+        return Step(Action.WAIT, f"other meshes are given until {until:%F %T} UTC to fetch the bundle with both roots")
     return wait or Step(Action.SIGN_WITH_NEXT, "everybody who holds a valid leaf trusts both roots")
 
 

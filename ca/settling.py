@@ -42,6 +42,8 @@ class Lifetimes:
     root: timedelta = timedelta(days=3650)
     intermediate: timedelta = timedelta(days=365)
     leaf: timedelta = timedelta(hours=24)
+    notice: timedelta = timedelta(0)
+    """For how long a new root is published before it signs: other meshes look at our bundle now and then."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "leaf", min(self.leaf, LONGEST_LEAF))

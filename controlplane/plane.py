@@ -21,6 +21,8 @@ from ca.authority import Authority
 from controlplane.admin import AdminServer, admin_api, admin_server, listen
 from controlplane.ca_api import ca_routes
 from controlplane.ca_metrics import AuthorityCollector
+from controlplane.federated import bundle_endpoint, federation_routes
+from controlplane.federating import Federation, Foreign
 from controlplane.metrics import ControlPlaneCollector
 from controlplane.onlooking import Onlooker
 from controlplane.pipeline import Pipeline
@@ -70,6 +72,7 @@ class ControlPlane:
     registry: CollectorRegistry
     telling: Telling
     parts: dict[str, Part] = field(default_factory=dict)
+    federation: Federation | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then let streams end so that proxies go elsewhere at once.
@@ -82,6 +85,10 @@ class ControlPlane:
                 admin = tasks.create_task(self.admin.serve(sockets=sockets), name="admin")
                 running = [tasks.create_task(self.source.run(self.store), name="source")]
                 parts = [tasks.create_task(part(), name=name) for name, part in self.parts.items()]
+                if self.federation is not None:
+                    # Sidecars that know other meshes must not be told meanwhile that there are none.
+                    await self.federation.look()
+                    parts.append(tasks.create_task(self.federation.run(), name="federation"))
                 if await self._first_round(stop):
                     running += await self._serve(tasks)
                     await stop.wait()
@@ -99,6 +106,12 @@ class ControlPlane:
         finally:
             for each in sockets:
                 each.close()
+
+    async def trust(self, foreign: Foreign) -> None:
+        """Have these other meshes accepted, everywhere and now."""
+        self.authority.trust(foreign)
+        self.store.again()
+        await self.authority.spread(self.cache.publish_secrets)
 
     @property
     def _onlooker(self) -> Onlooker:
@@ -165,7 +178,7 @@ def assemble(
     told = telling(store, settings.mesh.cluster_domain, settings.prometheus_url)
     api.include_router(traffic_routes(told))
     builder, translator = Builder(settings.mesh), Translator(TranslateSettings(observing=Observing(tap=settings.tap)))
-    return ControlPlane(
+    plane = ControlPlane(
         settings=settings,
         source=source,
         store=store,
@@ -179,6 +192,13 @@ def assemble(
         telling=told,
         parts={"traffic": told.run},
     )
+    if settings.federation is not None:
+        plane.federation = Federation(settings.federation, plane.trust)
+    if settings.bundle_port is not None:
+        endpoint = bundle_endpoint(authority, settings.bundle_address, settings.bundle_port)
+        plane.parts["bundle endpoint"] = endpoint.run
+    api.include_router(federation_routes(authority, plane.federation))
+    return plane
 
 
 def _certificate(authority: Authority, settings: PlaneSettings) -> Certificate:

@@ -54,6 +54,9 @@ class PlaneSettings:
     """Other trust domains under our roots whose identities count as ours."""
     federation: Path | None = None
     """A file that names other meshes whose identities may be granted something (docs/federation.md)."""
+    bundle_address: str = "0.0.0.0"  # noqa: S104 - it is for other meshes, and tells nothing but roots
+    bundle_port: int | None = None
+    """Where our own bundle is served to other meshes; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,9 @@ EXPORT_TO = "weft.dev/export-to"
 """Annotation of a Service or a namespace: whose callers are told where access is permissive (rule A16): namespaces,
 comma-separated, `.` for its own, `*` for all. The Service's wins."""
 
+FEDERATED_SOURCES = "weft.dev/federated-sources"
+"""Annotation of a TrafficTarget: SPIFFE IDs of callers in other meshes, comma-separated, that are granted the same."""
+
 SIDECAR_CONTAINERS = frozenset({"weft-proxy", "weft-redirect"})
 """The containers the injector adds to a pod: what they listen on is not the app's."""
 

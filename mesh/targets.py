@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kube.problem import Origin, Problem, Ref, Severity
+from mesh.federated import federated
 from mesh.lookup import Absent, Found, RouteObjects, find, selected
 from mesh.model import Identity
 from mesh.subjects import BINDING, Bindings, Resolved, resolve
@@ -131,10 +132,9 @@ def _destinations(given: TargetInput) -> tuple[tuple[Identity, ...], list[Proble
 
 def _sources(given: TargetInput) -> tuple[tuple[Identity, ...], list[Problem]]:
     target = given.target
-    if not target.sources:
+    callers, problems = federated(target, given.trust_domain)
+    if not target.sources and not callers and not problems:
         return (), [_problem(target, "spec.sources", "There are no sources, so nobody is granted anything.", "A7")]
-    problems = []
-    callers: set[Identity] = set()
     for index, source in enumerate(target.sources):
         found = resolve(source, target, given.trust_domain, given.bindings)
         callers.update(found.identities)

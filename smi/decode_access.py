@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kube.enrolment import FEDERATED_SOURCES
 from kube.names import label_fault, subdomain_fault
 from smi.kinds import RuleRef, Subject, TrafficTarget
 from smi.reading import Part, Reading
@@ -44,7 +45,16 @@ def read_target(reading: Reading) -> TrafficTarget | None:
     references = tuple(_reference(part) for part in body.parts(rules, "F2", _NO_RULE))
     if destination is None or not body.sound:
         return None
-    return TrafficTarget(**reading.identity(), destination=destination, sources=sources, rules=references)
+    return TrafficTarget(
+        **reading.identity(), destination=destination, sources=sources, rules=references, federated=_federated(reading)
+    )
+
+
+def _federated(reading: Reading) -> str:
+    """Who else is a source, by annotation: the mesh decides what that means."""
+    annotations = reading.raw["metadata"].get("annotations")
+    text = annotations.get(FEDERATED_SOURCES) if isinstance(annotations, dict) else None
+    return text if isinstance(text, str) else ""
 
 
 def _destination(body: Part) -> Subject | None:

@@ -82,6 +82,8 @@ class TrafficTarget(SmiObject):
     destination: Subject
     sources: tuple[Subject, ...] = ()
     rules: tuple[RuleRef, ...] = ()
+    federated: str = ""
+    """The annotation that names callers of other meshes, as written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -36,7 +37,7 @@ def status(
     if as_json:
         show_json(found)
     else:
-        _show(found)
+        _show(found, _answer(admin_client(admin, name), "GET", "/ca/federation"))
     if found["trouble"]:
         raise typer.Exit(1)
 
@@ -61,6 +62,26 @@ def rollback(
     """Take back the rotation of the root or the change of the trust domain that is under way."""
     found = _answer(admin_client(admin, name), "POST", "/ca/rollback")
     _told(found, "The rotation is going to be taken back; `weft ca status` tells how it goes.", as_json)
+
+
+class Form(StrEnum):
+    """How a bundle is written."""
+
+    SPIFFE = "spiffe"
+    PEM = "pem"
+
+
+@ca.command()
+def bundle(
+    form: Annotated[Form, typer.Option("--format", help="A SPIFFE bundle (JSON), or certificates.")] = Form.SPIFFE,
+    name: options.ClusterName = options.DEFAULT_CLUSTER,
+    admin: Admin = None,
+) -> None:
+    """Print the roots of this mesh, for another mesh to federate with it."""
+    try:
+        print(admin_client(admin, name).text("/ca/bundle" if form is Form.SPIFFE else "/ca/bundle.pem").strip())
+    except Unreachable as error:
+        fail(str(error), 1)
 
 
 @ca.command("trust-domain")
@@ -93,7 +114,7 @@ def _told(found: dict[str, Any], sentence: str, as_json: bool) -> None:
         print(sentence)
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(found: dict[str, Any], federation: dict[str, Any]) -> None:
     rows = [_row(what, found[what]) for what in ("root", "intermediate")]
     rows += [_row("also trusted", each) for each in found["bundle"] if each["sha256"] != found["root"]["sha256"]]
     show_table(["ISSUER", "NAME", "ENDS", "LEFT"], rows)
@@ -103,6 +124,7 @@ def _show(found: dict[str, Any]) -> None:
         print(f"  begun because {rotation['reason']}")
         print(f"  {rotation['step']}: {rotation['why']}")
     _show_domain(found["trust_domain"], rotation)
+    _show_federation(federation)
     for what in ("replicas_behind", "not_acknowledged", "away"):
         for each in rotation[what]:
             print(f"  {what.replace('_', ' ')}: {each}")
@@ -117,6 +139,16 @@ def _show_domain(domain: dict[str, Any], rotation: dict[str, Any]) -> None:
         print(f"  {DOMAIN_PHASES[domain['phase']].format(**domain)}")
         if rotation["phase"] == "none":
             print(f"  {rotation['step']}: {rotation['why']}")
+
+
+def _show_federation(federation: dict[str, Any]) -> None:
+    for each in federation["federates_with"]:
+        since = f", fetched {each['fetched']}" if each["fetched"] else ""
+        print(f"Federates with {each['trust_domain']}: {each['roots']} roots{since}.")
+        if each["trouble"]:
+            print(f"  {each['trouble']}")
+    if federation["trouble"]:
+        print(f"The file of other meshes {federation['trouble']}")
 
 
 def _row(what: str, certificate: dict[str, Any]) -> list[str]:

@@ -39,6 +39,10 @@ Federation = Annotated[
     Path | None,
     typer.Option("--federation", help="A file of other trust domains to federate with.", envvar="WEFT_FEDERATION"),
 ]
+BundlePort = Annotated[
+    int | None,
+    typer.Option("--bundle-port", help="Serve our SPIFFE bundle to other meshes here.", envvar="WEFT_BUNDLE_PORT"),
+]
 AccessMode = Annotated[Access, typer.Option("--access", help="Whether TrafficTargets are enforced by default.")]
 MtlsMode = Annotated[Mtls, typer.Option("--mtls", help="Whether plaintext from un-meshed callers is accepted.")]
 EgressMode = Annotated[Egress, typer.Option("--egress", help="What happens to traffic that leaves the mesh.")]

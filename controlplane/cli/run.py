@@ -20,6 +20,7 @@ from ca.settling import DEFAULT_LIFETIMES, Lifetimes
 from ca.storage import StorageError
 from controlplane import logs
 from controlplane.app import control_plane
+from controlplane.bundle_endpoint import NOTICE
 from controlplane.cli import options
 from controlplane.cli.durations import IntermediateLifetime, LeafLifetime, RootLifetime
 from controlplane.cli.output import fail
@@ -58,6 +59,7 @@ def run(
     trust_domain: options.TrustDomain = options.DEFAULT_TRUST_DOMAIN,
     trust_domain_alias: options.TrustDomainAlias = None,
     federation: options.Federation = None,
+    bundle_port: options.BundlePort = None,
     access: options.AccessMode = Access.ENFORCED,
     mtls: options.MtlsMode = Mtls.STRICT,
     egress: options.EgressMode = Egress.ALLOWED,
@@ -93,8 +95,11 @@ def run(
             identity_bindings=identity_bindings,
         ),
         prometheus_url=prometheus_url,
-        trust_domain_aliases=tuple(trust_domain_alias or ()), federation=federation,
-        lifetimes=Lifetimes(root=root_lifetime, intermediate=intermediate_lifetime, leaf=leaf_lifetime),
+        trust_domain_aliases=tuple(trust_domain_alias or ()), federation=federation, bundle_port=bundle_port,
+        lifetimes=Lifetimes(
+            root=root_lifetime, intermediate=intermediate_lifetime, leaf=leaf_lifetime,
+            notice=NOTICE if bundle_port is not None else timedelta(0),
+        ),
     )  # fmt: skip
     if kubernetes:
         serving = _serve_cluster(

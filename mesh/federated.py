@@ -1,0 +1,46 @@
+"""Callers of other meshes, as the annotation of a TrafficTarget names them by SPIFFE ID.
+
+Rule: fail closed. A name that is written wrong grants nothing, and so does one of our own mesh: it is a ServiceAccount's.
+Whether a name can be proven is the bundle's matter (docs/federation.md).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from kube.enrolment import FEDERATED_SOURCES
+from kube.names import shown
+from kube.problem import Problem
+from mesh.model import Identity
+from smi.kinds import TrafficTarget
+
+MOST: Final = 100
+_ID: Final = re.compile(
+    r"spiffe://(?P<domain>(?=[^/]{1,255}/)[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)"
+    r"/ns/(?P<namespace>[A-Za-z0-9._-]{1,253})/sa/(?P<account>[A-Za-z0-9._-]{1,253})"
+)
+
+
+def federated(target: TrafficTarget, trust_domain: str) -> tuple[set[Identity], list[Problem]]:
+    """The identities of other meshes among the sources of this target."""
+    text = target.federated
+    names = [name for name in re.split(r"[,\s]+", text) if name]
+    found: set[Identity] = set()
+    problems: list[Problem] = []
+    for name in names[:MOST]:
+        match = _ID.fullmatch(name)
+        if match is None:
+            problems.append(_problem(target, f"{shown(name)} is not spiffe://DOMAIN/ns/NAMESPACE/sa/NAME"))
+        elif match["domain"] == trust_domain:
+            problems.append(_problem(target, f"{shown(name)} is of this mesh and belongs into spec.sources"))
+        else:
+            found.add(Identity(match["domain"], match["namespace"], match["account"]))
+    if len(names) > MOST:
+        problems.append(_problem(target, f"More than {MOST} names are given; those after them are granted nothing"))
+    return found, problems
+
+
+def _problem(target: TrafficTarget, what: str) -> Problem:
+    field = f"metadata.annotations[{FEDERATED_SOURCES}]"
+    return Problem(target.ref, field, f"{what}; it is granted nothing.", "F1", origin=target.origin)
