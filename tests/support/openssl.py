@@ -27,3 +27,13 @@ def refusal(folder: Path, bundle_pem: bytes, chain_pem: bytes, *options: str, at
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return "" if answer.returncode == 0 and answer.stdout == "leaf.pem: OK\n" else answer.stdout + answer.stderr
+
+
+def self_signed(name: str) -> str:
+    """A key and a certificate of its own, PEM."""
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc",
+         "-subj", f"/CN={name}", "-days", "1", "-keyout", "/dev/stdout", "-out", "/dev/stdout"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return made.stdout
