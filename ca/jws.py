@@ -8,6 +8,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import OrderedDict
 from typing import Final
 
 import msgspec
@@ -19,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 LONGEST: Final = 4096
 """Characters. A ServiceAccount's token has about 800."""
+REMEMBERED: Final = 4096
+"""Texts; each is a hash of 32 bytes."""
 _HALF: Final = 32
 """Bytes of each of the two numbers that make a P-256 signature."""
 
@@ -46,23 +49,50 @@ def sign(key: ec.EllipticCurvePrivateKey, payload: bytes) -> str:
     return f"{signed}.{_encode(r.to_bytes(_HALF, 'big') + s.to_bytes(_HALF, 'big'))}"
 
 
-def verify(key: ec.EllipticCurvePublicKey, text: str) -> bytes:
-    """The payload that the owner of the key signed. Raises Unsigned."""
+class Verifier:
+    """Tells what the owner of the key signed.
+
+    The last few thousand texts that were found to hold are known again by their hashes: a sidecar that comes back
+    brings the token it came with.
+    """
+
+    def __init__(self, key: ec.EllipticCurvePublicKey) -> None:
+        self._key = key
+        self._header = _expected(key)
+        self._held: OrderedDict[bytes, None] = OrderedDict()
+
+    def verify(self, text: str) -> bytes:
+        """The payload. Raises Unsigned."""
+        header, payload, signed, signature = _parts(text)
+        digest = hashlib.sha256(text.encode()).digest()
+        if digest not in self._held:
+            _check_header(header, self._header)
+            _check_signature(self._key, signed, signature)
+            self._held[digest] = None
+            if len(self._held) > REMEMBERED:
+                self._held.popitem(last=False)
+        return payload
+
+
+def _parts(text: str) -> tuple[bytes, bytes, bytes, bytes]:
+    """Header, payload, what is signed of it, and the signature. Raises Unsigned."""
     if len(text) > LONGEST:
         raise Unsigned(f"it is longer than {LONGEST} characters")
     parts = text.split(".")
     if len(parts) != 3:
         raise Unsigned("it has not three parts")
     header, payload, signature = (_decode(part) for part in parts)
-    _check_header(header, _expected(key))
+    return header, payload, f"{parts[0]}.{parts[1]}".encode(), signature
+
+
+def _check_signature(key: ec.EllipticCurvePublicKey, signed: bytes, signature: bytes) -> None:
     if len(signature) != 2 * _HALF:
         raise Unsigned("its signature has not the length of ES256's")
     numbers = int.from_bytes(signature[:_HALF], "big"), int.from_bytes(signature[_HALF:], "big")
     try:
-        key.verify(encode_dss_signature(*numbers), f"{parts[0]}.{parts[1]}".encode(), ec.ECDSA(SHA256()))
+        key.verify(encode_dss_signature(*numbers), signed, ec.ECDSA(SHA256()))
     except InvalidSignature:
         raise Unsigned("its signature does not hold") from None
-    return payload
 
 
 def _expected(key: ec.EllipticCurvePublicKey) -> _Header:

@@ -116,7 +116,7 @@ class TokenAuthenticator:
     """Implements xds.peer.Authenticator with the public half of the issuer's key."""
 
     def __init__(self, key: ec.EllipticCurvePublicKey, trust_domain: str, clock: Clock) -> None:
-        self._key = key
+        self._verifier = jws.Verifier(key)
         self._trust_domain = trust_domain
         self._clock = clock
 
@@ -128,7 +128,7 @@ class TokenAuthenticator:
     async def authenticate(self, token: str) -> Peer:
         """Who bears this token. Raises Refused."""
         try:
-            claims = msgspec.json.decode(jws.verify(self._key, token), type=Claims)
+            claims = msgspec.json.decode(self._verifier.verify(token), type=Claims)
         except jws.Unsigned as error:
             raise Refused(f"the token is not valid: {error}") from None
         except (msgspec.MsgspecError, UnicodeDecodeError):

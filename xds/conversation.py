@@ -62,7 +62,11 @@ class Turns:
         waiting = self._waiting
         while waiting:
             # Stays in the line while it moves, so that nobody who joins meanwhile schedules a second run.
-            waiting[0].move()
+            try:
+                waiting[0].move()
+            except Exception:
+                # It guards itself; whatever got past that must not stop all who are behind it.
+                log.exception("stream could not be moved on")
             waiting.popleft()
             if time.monotonic() >= until:
                 break

@@ -21,10 +21,11 @@ UNCERTAIN: Final = "?"
 _NO_EXCEPTIONS: Final[Mapping[str, Resource | None]] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sent:
-    """A response that waits for its answer, and what the client held before it.
+    """A response that waits for its answer, and what the client held before it. Nobody changes it.
 
+    (One is made for each push, and `frozen` would make that four times as expensive.)
     `tried`: what of it the client is asked to take in, by name; `warms`: something is new or changed, so the answer
     comes once it is warm; `round`: the machine's count of views; `complete`: nothing was left for a later response.
     """

@@ -80,7 +80,7 @@ class Machine(ABC, Generic[AnyRequest]):
         before, self.view = self.view, view
         self._round += 1
         if before is not None and self.calm:
-            self._news.update(url for url in self.dialogues if view.sets.get(url) is not before.sets.get(url))
+            self._news |= view.news(before) & self.dialogues.keys()
 
     def pull(self, now: float) -> list[Response]:
         """The responses that are due, in the order in which to send them. Each is taken to be sent."""
@@ -262,6 +262,8 @@ class Machine(ABC, Generic[AnyRequest]):
         """What is to be taken away now."""
 
 
-def _removal_order(order: Iterable[Dialogue]) -> list[Dialogue]:
+def _removal_order(order: list[Dialogue]) -> list[Dialogue]:
     """The order in which to take things away."""
+    if len(order) < 2:
+        return order
     return sorted(order, key=lambda each: each.type_url in _LAST)

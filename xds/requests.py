@@ -17,6 +17,9 @@ from xds.schema import Field, classes
 from xds.wire import DeltaRequest, ProtocolFault, Rejection, SotwRequest
 
 REMEMBERED_REQUESTS: Final = 512
+REPEATED: Final = 65_536
+"""Bytes up to which a request may be said again: a subscription, an ACK. Longer ones bring versions along, in an order
+of their own; only to look for them among the known ones would cost a pass over all their bytes."""
 REMEMBERED_BYTES: Final = 8 * 1024 * 1024
 """Of all the requests that one memory is of; what was read from them takes some ten times as much memory."""
 
@@ -59,8 +62,8 @@ class _Memory(Generic[Key, Value]):
         self._known: dict[Key, Value] = {}
         self._bytes = 0
 
-    def get(self, key: Key) -> Value | None:
-        return self._known.get(key)
+    def get(self, key: Key, size: int = 0) -> Value | None:
+        return self._known.get(key) if size <= REPEATED else None
 
     def keep(self, key: Key, value: Value, size: int) -> None:
         """Keep what was read from a request of `size` bytes, unless that alone is too much."""
@@ -83,7 +86,7 @@ class RequestReader:
 
     def delta(self, data: bytes) -> DeltaRequest:
         """Raises ProtocolFault where the bytes are no DeltaDiscoveryRequest."""
-        known = self._delta.get(data)
+        known = self._delta.get(data, len(data))
         if known is not None:
             return known
         message = _parsed("Delta", data)
@@ -97,13 +100,13 @@ class RequestReader:
             rejection=_rejection(message),
         )
         # What begins a stream is long and everybody's own: it will not come again.
-        if not (request.node_id or message.initial):
+        if not (request.node_id or message.initial) and len(data) <= REPEATED:
             self._delta.keep(data, request, len(data))
         return request
 
     def sotw(self, data: bytes) -> SotwRequest:
         """Raises ProtocolFault where the bytes are no DiscoveryRequest."""
-        known = self._sotw.get(data)
+        known = self._sotw.get(data, len(data))
         if known is not None:
             return known
         message = _parsed("Sotw", data)
@@ -116,7 +119,7 @@ class RequestReader:
             rejection=_rejection(message),
         )
         # What begins a stream is long and everybody's own: it will not come again.
-        if not request.node_id:
+        if not request.node_id and len(data) <= REPEATED:
             self._sotw.keep(data, request, len(data))
         return request
 

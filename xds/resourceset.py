@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import filterfalse
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from mesh.remember import differing
 from xds.resource import Resource
@@ -35,7 +35,10 @@ NOT_NAMES: Final = frozenset({ALL, GREETING})
 class ResourceSet:
     """Resources of one type by name. Do not change `named` after handing it over."""
 
-    __slots__ = ("__weakref__", "_differing", "_mark", "_plans", "_root", "_subsets", "_version", "named", "type_url")
+    __slots__ = (
+        "__weakref__", "_differing", "_last_plan", "_last_subset", "_mark", "_plans", "_root", "_subsets", "_version",
+        "named", "type_url",
+    )  # fmt: skip
 
     def __init__(self, type_url: str, named: Mapping[str, Resource], root: ResourceSet | None = None) -> None:
         self.type_url = type_url
@@ -46,6 +49,9 @@ class ResourceSet:
         self._subsets: WeakValueDictionary[frozenset[str], ResourceSet] | None = None
         self._differing: WeakKeyDictionary[ResourceSet, tuple[str, ...]] | None = None
         self._plans: WeakKeyDictionary[ResourceSet, dict[frozenset[str], Plan]] | None = None
+        # What was asked last, since a thousand streams in a row ask the same.
+        self._last_plan: tuple[ref[ResourceSet], frozenset[str], Plan] | None = None
+        self._last_subset: tuple[frozenset[str], ref[ResourceSet]] | None = None
 
     def __repr__(self) -> str:
         return f"ResourceSet({self.type_url.rsplit('.', 1)[-1]}, {len(self.named)} resources)"
@@ -73,6 +79,14 @@ class ResourceSet:
 
     def only(self, names: frozenset[str]) -> ResourceSet:
         """The Resources with these names that exist here."""
+        last = self._last_subset
+        if last is not None and last[0] is names and (subset := last[1]()) is not None:
+            return subset
+        subset = self._shared_subset(names)
+        self._last_subset = (names, ref(subset))
+        return subset
+
+    def _shared_subset(self, names: frozenset[str]) -> ResourceSet:
         if self._root is not None:
             return self._root.only(names if names <= self.named.keys() else names.intersection(self.named))
         if self._subsets is None:
@@ -91,7 +105,7 @@ class ResourceSet:
         Who holds one is not told of this set, so what it holds must not keep the older one alive, and must be the same
         object that others with the same names are given from now on.
         """
-        self._root = None  # of a set that is offered again, after it was a subset of another
+        self._root = self._last_subset = None  # of a set that is offered again, after it was a subset of another
         if older is self or not older._subsets:
             return
         changed = frozenset(self.differing(older))
@@ -100,7 +114,7 @@ class ResourceSet:
             if names.isdisjoint(changed) and names not in known:
                 known[names] = subset
                 if subset is not self:
-                    subset._root = self
+                    subset._root, subset._last_subset = self, None
 
     def differing(self, older: ResourceSet) -> tuple[str, ...]:
         """Names that are new, changed or gone since the older set."""
@@ -136,6 +150,14 @@ class ResourceSet:
 
     def plan(self, held: ResourceSet, asked: frozenset[str]) -> Plan:
         """What brings a client that holds `held` here, and answers what it asked for. Shared by all such clients."""
+        last = self._last_plan
+        if last is not None and last[0]() is held and last[1] is asked:
+            return last[2]
+        plan = self._known_plan(held, asked)
+        self._last_plan = (ref(held), asked, plan)
+        return plan
+
+    def _known_plan(self, held: ResourceSet, asked: frozenset[str]) -> Plan:
         if self._plans is None:
             self._plans = WeakKeyDictionary()
         plans = self._plans.get(held)

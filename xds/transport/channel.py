@@ -76,7 +76,7 @@ class Channel:
 
     def flush(self) -> None:
         """Write what there is to write, as far as the kernel takes it."""
-        if self._open and self._shaken and not self._writing:
+        if self._connection.wants and self._open and self._shaken and not self._writing:
             self._guarded(self._write)
 
     def check(self, now: float) -> None:
@@ -131,6 +131,10 @@ class Channel:
                 self.close()
                 return
             self._connection.receive(data)
+            if len(data) < READ:
+                # A record is at most READ long, so TLS holds nothing back, and what the kernel still has it reports
+                # again. To ask now would mostly be answered by an exception, which costs as much as the read did.
+                break
         else:
             # TLS may hold bytes that the kernel no longer reports.
             self._loop.call_soon(self._again)
@@ -155,6 +159,8 @@ class Channel:
                 self._await_room()
                 return
             self._unsent = self._unsent[sent:] if sent < len(self._unsent) else None
+            if self._unsent is None and not self._connection.wants:
+                break
         else:
             # More to write: others first.
             self._await_room()

@@ -147,6 +147,11 @@ class Connection:
         self.control(frame(Kind.PING, 0, 0, b"weft\0\0\0\0"))
 
     @property
+    def wants(self) -> bool:
+        """Whether `collect` may have something."""
+        return bool(self._active or self._control)
+
+    @property
     def finished(self) -> bool:
         """Whether we have said that we leave, and nothing is left to say."""
         return self._leaving and not self.streams and not self._control

@@ -1,6 +1,7 @@
-"""Long messages as DATA frames, once for all streams of the same number, which with Envoy is nearly always 1.
+"""Messages as DATA frames, once for all streams of the same number, which with Envoy is nearly always 1.
 
-Rule: a copy is kept only while many are being sent it; all are bounded, and what does not fit is cut anew for each.
+Rule: a copy is kept only while many are being sent it: long ones up to a bound, of short ones the last. What does not
+fit is cut anew for each.
 """
 
 from __future__ import annotations
@@ -29,6 +30,16 @@ class Framings:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[int, int], tuple[bytes, bytes]] = OrderedDict()
         self._bytes = 0
+        self._single: tuple[bytes, int, bytes] = (b"", 0, b"")
+
+    def single(self, message: bytes, number: int) -> bytes:
+        """Prefix and message in one frame, which must hold them. Kept until another message comes."""
+        known, known_number, frame = self._single
+        if known is not message or known_number != number:
+            framed = prefix(message) + message
+            frame = head(len(framed), Kind.DATA, 0, number) + framed
+            self._single = (message, number, frame)
+        return frame
 
     def framed(self, message: bytes, number: int) -> bytes | None:
         """Prefix and message in frames of MIN_FRAME bytes each but the last; None where it is not worth it."""
@@ -47,6 +58,7 @@ class Framings:
         """Let go of all."""
         self._known.clear()
         self._bytes = 0
+        self._single = (b"", 0, b"")
 
 
 def whole_frames(framed: bytes, offset: int, room: int) -> tuple[memoryview, int]:

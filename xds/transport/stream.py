@@ -200,6 +200,9 @@ class Stream:
                 frames, size = whole_frames(framed, self._offset, allowed)
                 parts.append(frames)
                 return size
+        if allowed >= len(message) + limits.MESSAGE_PREFIX <= MIN_FRAME and not self._offset:
+            parts.append(self._connection.framings.single(message, self.number))
+            return len(message) + limits.MESSAGE_PREFIX
         # Up to where a frame would begin if all were full, so that the rest can be taken from shared frames again.
         size = min(allowed, MIN_FRAME - within, len(message) + limits.MESSAGE_PREFIX - self._offset)
         parts.append(head(size, Kind.DATA, 0, self.number))
@@ -224,6 +227,9 @@ class Stream:
     def _feed(self, payload: bytes) -> None:
         """Pass on every message that is whole now."""
         partial = self._partial
+        if not partial and self.receiver is not None and self._is_message(payload):
+            # As it is nearly always: one message in one frame.
+            return self.receiver.on_request(payload[limits.MESSAGE_PREFIX :])
         partial += payload
         while len(partial) >= limits.MESSAGE_PREFIX and self.receiver is not None:
             compressed, length = _PREFIX.unpack_from(partial)
@@ -238,6 +244,11 @@ class Stream:
             del partial[:end]
             self.receiver.on_request(message)
         return None
+
+    def _is_message(self, payload: bytes) -> bool:
+        """Whether this is one whole message that we take, and nothing else."""
+        length = len(payload) - limits.MESSAGE_PREFIX
+        return 0 <= length <= self._connection.receive_limit and _PREFIX.unpack_from(payload) == (0, length)
 
     def _half_closed(self) -> None:
         if self.receiver is not None:

@@ -107,6 +107,47 @@ async def test_a_token_is_good_from_a_minute_early_until_its_end(
         await authenticator.authenticate(token)
 
 
+async def test_a_token_that_was_believed_before_ends_when_it_ends_all_the_same(
+    issuer: TokenIssuer, authenticator: TokenAuthenticator, clock: FakeClock
+) -> None:
+    token = issuer.issue(WEB, POD, HOUR)
+    assert (await authenticator.authenticate(token)).identity == WEB
+    clock.skip(HOUR)
+    with pytest.raises(Refused, match="expired"):
+        await authenticator.authenticate(token)
+
+
+class CountingKey:
+    """A public key that counts how often it was asked."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+        self._key = key.public_key()
+        self.asked = 0
+
+    def public_bytes(self, *arguments: Any) -> bytes:
+        return self._key.public_bytes(*arguments)
+
+    def verify(self, *arguments: Any) -> None:
+        self.asked += 1
+        self._key.verify(*arguments)
+
+
+def test_a_signature_that_held_is_known_again_for_a_bounded_while(
+    key: ec.EllipticCurvePrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jws, "REMEMBERED", 2)
+    counting = CountingKey(key)
+    verifier = jws.Verifier(counting)  # type: ignore[arg-type]
+    texts = [jws.sign(key, payload) for payload in (b"one", b"two", b"three")]
+    assert [verifier.verify(texts[0]) for _ in range(3)] == [b"one"] * 3
+    assert counting.asked == 1
+    with pytest.raises(jws.Unsigned):
+        verifier.verify(texts[0].replace(texts[0].split(".")[1], texts[1].split(".")[1]))
+    assert counting.asked == 2
+    assert [verifier.verify(text) for text in (*texts[1:], texts[0])] == [b"two", b"three", b"one"]
+    assert counting.asked == 5  # the first was forgotten meanwhile
+
+
 async def test_a_token_for_another_audience_opens_nothing(
     issuer: TokenIssuer, authenticator: TokenAuthenticator
 ) -> None:

@@ -310,3 +310,12 @@ def test_whatever_the_windows_the_client_gets_every_byte_in_order(sizes: list[in
         assert len(peer.data(number)) > before, "stuck although the client has made room"
     assert peer.data(number) == wanted
     assert heard.call.writable
+
+
+def test_a_short_message_is_framed_once_for_all_who_are_sent_it() -> None:
+    framings = Framings()
+    text = b"the same for a thousand streams"
+    assert framings.single(text, 1) is framings.single(text, 1)
+    assert framings.single(text, 3) != framings.single(text, 1)
+    assert framings.single(b"another", 1).endswith(message(b"another"))
+    assert framings.single(text, 1)[9:] == message(text)
