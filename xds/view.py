@@ -41,5 +41,7 @@ class View:
 
     def offered(self, type_url: str) -> ResourceSet:
         """What there is of a type; nothing where we do not know the type (rule R6)."""
-        found = self.sets.get(type_url)
-        return found if found is not None else _EMPTY.get(type_url) or ResourceSet(type_url, {})
+        for sets in (self.sets, _EMPTY):
+            if (found := sets.get(type_url)) is not None:
+                return found
+        return ResourceSet(type_url, {})

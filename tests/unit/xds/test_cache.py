@@ -12,7 +12,7 @@ from mesh.model import Identity, PodId
 from xds.audience import Watch
 from xds.cache import Cache
 from xds.interest import Interest
-from xds.resource import CLUSTER, ENDPOINTS, SECRET, TYPES, Resource
+from xds.resource import CLUSTER, ENDPOINTS, RUNTIME, SECRET, TYPES, Resource
 from xds.resourceset import ResourceSet
 from xds.snapshot import Snapshot, World
 from xds.view import View
@@ -340,3 +340,9 @@ def test_the_view_of_a_role_without_streams_holds_no_keys() -> None:
     view = cache.view(POD)
     assert view is not None
     assert len(view.offered(SECRET)) == 0
+
+
+def test_a_type_that_a_role_has_nothing_of_is_always_the_same_set() -> None:
+    view = View("role", FRONT, {})
+    assert view.offered(RUNTIME) is view.offered(RUNTIME)
+    assert len(view.offered("type.googleapis.com/not.Known")) == 0
