@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from ca.authority import Authority
+from ca.providers.records import FolderRecords
+from ca.providers.settings import Surroundings
+from ca.storage import Folder
 from ca.tokens import TokenAuthenticator
 from controlplane.plane import ControlPlane, assemble
+from controlplane.providing import workloads
 from controlplane.settings import ControlPlaneSettings
 from controlplane.status import Status
+from kube.clock import SYSTEM_CLOCK
 from sources.folder import FolderSource
 
 __all__ = ["ControlPlane", "control_plane"]
@@ -20,10 +25,12 @@ def control_plane(settings: ControlPlaneSettings) -> ControlPlane:
         lifetimes=settings.lifetimes,
         aliases=settings.trust_domain_aliases,
     )
+    around = Surroundings(trust_domain=settings.mesh.trust_domain, clock=SYSTEM_CLOCK)
     return assemble(
         settings,
         FolderSource(settings.paths, settings.overlay),
         authority,
         TokenAuthenticator.open(settings.ca_folder, settings.mesh.trust_domain),
         Status(),
+        workloads(settings.ca_provider, authority, FolderRecords(Folder.open(settings.ca_folder)), around),
     )

@@ -7,6 +7,7 @@ a web page that runs on this machine is not enough. No key is ever shown.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Any, Final
@@ -26,13 +27,17 @@ SHOWN: Final = 100
 """Names in a list, at most."""
 
 
-def ca_routes(authority: Authority, clock: Clock = SYSTEM_CLOCK) -> APIRouter:
+def ca_routes(
+    authority: Authority,
+    clock: Clock = SYSTEM_CLOCK,
+    provider: Callable[[], dict[str, Any] | None] = lambda: None,
+) -> APIRouter:
     """GET /ca, POST /ca/rotate, POST /ca/rollback and POST /ca/trust-domain."""
     routes = APIRouter()
 
     @routes.get("/ca")
     async def status() -> dict[str, Any]:
-        return ca_view(authority, clock.now())
+        return {**ca_view(authority, clock.now()), "provider": provider()}
 
     @routes.post("/ca/rotate")
     async def rotate(request: Request, root: bool = False) -> dict[str, Any]:

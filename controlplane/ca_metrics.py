@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
+from typing import Protocol
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -15,11 +17,21 @@ from kube.clock import SYSTEM_CLOCK, Clock
 PHASES = ("none", "distribute", "drain")
 
 
+class Leaves(Protocol):
+    """Who keeps workloads' leaves."""
+
+    @property
+    def leaves_end(self) -> tuple[datetime, ...]:
+        """When each of them ends."""
+
+
 class AuthorityCollector(Collector):
     """Collects from the authority; seconds to expiry are negative once it is over."""
 
-    def __init__(self, authority: Authority, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, authority: Authority, clock: Clock = SYSTEM_CLOCK, leaves: Leaves | None = None) -> None:
+        """`leaves` is who keeps those of workloads, where the authority does not."""
         self._authority = authority
+        self._leaves = leaves or authority
         self._clock = clock
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -31,7 +43,7 @@ class AuthorityCollector(Collector):
         for name, issuer in (("root", issuers.root), ("intermediate", issuers.intermediate)):
             left.add_metric([name], (issuer.validity.not_after - now).total_seconds())
         yield left
-        ends = self._authority.leaves_end
+        ends = self._leaves.leaves_end
         yield GaugeMetricFamily("weft_leaves", "Workloads' certificates in use.", len(ends))
         soonest = (min(ends) - now).total_seconds() if ends else None
         yield GaugeMetricFamily("weft_leaf_seconds_to_expiry", "Seconds until the first of them ends.", soonest)

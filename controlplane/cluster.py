@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ca.authority import Authority
 from ca.token_review import TokenReviewer
@@ -74,10 +74,18 @@ class Namespaces:
         return self._names
 
 
+class Troubled(Protocol):
+    """What may be kept from keeping certificates."""
+
+    @property
+    def trouble(self) -> str:
+        """By what, in words."""
+
+
 class ProblemNews:
     """All Problems as they are to be told on their objects, the one of the CA's Secret among them."""
 
-    def __init__(self, status: Status, authority: Authority, secret: Ref) -> None:
+    def __init__(self, status: Status, authority: Troubled, secret: Ref) -> None:
         self._status = status
         self._authority = authority
         self._secret = secret

@@ -13,6 +13,8 @@ import structlog
 from ca.authority import Authority
 from ca.issuer_secret import NAME as ISSUERS
 from ca.issuer_secret import IssuerSecret
+from ca.providers.records import SecretRecords
+from ca.providers.settings import Surroundings
 from ca.settling import Issuers
 from ca.storage import StorageError
 from ca.token_review import ReviewSettings, TokenReviewer
@@ -25,6 +27,7 @@ from controlplane.duties.serving import ServingCertificate, dns_names
 from controlplane.duties.trust import TrustBundles
 from controlplane.metrics_api.serving import MetricsApiSettings, MetricsServer
 from controlplane.plane import ControlPlane, assemble
+from controlplane.providing import Workloads, workloads
 from controlplane.settings import KubernetesSettings, WebhookCertificate
 from controlplane.status import Status
 from kube.client import ApiUnavailable, Client
@@ -61,7 +64,9 @@ async def control_plane(settings: KubernetesSettings, client: Client, clock: Clo
         clock,
     )
     status = Status(upstream=source.upstream)
-    plane = assemble(settings, source, authority, reviewer, status)
+    plane = assemble(
+        settings, source, authority, reviewer, status, _workloads(settings, client, source, authority, clock)
+    )
     problems, rejected = _announcers(settings, client, plane, clock)
     serving, duties = _duties(settings, client, plane, clock)
     held = Duties([*duties, problems.duty], clock)
@@ -86,6 +91,20 @@ async def _authority(
     )  # fmt: skip
     issuers = await _issuers(store, clock)
     return Authority(store, issuers, domain, lifetimes, clock, random.random, settings.trust_domain_aliases)
+
+
+def _workloads(
+    settings: KubernetesSettings, client: Client, source: KubernetesSource, authority: Authority, clock: Clock
+) -> Workloads | None:
+    """Who signs workloads' leaves where we don't."""
+    records = SecretRecords(
+        client, settings.namespace, settings.instance, lambda other: _is_there(source, settings, other),
+        authority.lifetimes.leaf.total_seconds(),
+    )  # fmt: skip
+    around = Surroundings(
+        trust_domain=settings.mesh.trust_domain, clock=clock, client=client, namespace=settings.namespace
+    )
+    return workloads(settings.ca_provider, authority, records, around)
 
 
 async def _issuers(store: IssuerSecret, clock: Clock) -> Issuers:
@@ -146,7 +165,7 @@ def _announcers(
 ) -> tuple[Announcer, Announcer]:
     """One for Problems, which the holder tells, and one for what the proxies of this replica refuse."""
     known = version_of(plane.store)
-    problems = ProblemNews(plane.status, plane.authority, Ref("Secret", settings.namespace, ISSUERS))
+    problems = ProblemNews(plane.status, plane, Ref("Secret", settings.namespace, ISSUERS))
     refused = RejectionNews(plane.status, plane.server)
     return (
         Announcer(client, settings.instance, problems.wanted, problems.concerns, known, clock),

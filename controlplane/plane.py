@@ -26,6 +26,7 @@ from controlplane.federating import Federation, Foreign
 from controlplane.metrics import ControlPlaneCollector
 from controlplane.onlooking import Onlooker
 from controlplane.pipeline import Pipeline
+from controlplane.providing import Workloads, tell_of
 from controlplane.settings import PlaneSettings
 from controlplane.status import Status
 from controlplane.tap.api import tap_routes
@@ -72,6 +73,8 @@ class ControlPlane:
     registry: CollectorRegistry
     telling: Telling
     parts: dict[str, Part] = field(default_factory=dict)
+    workloads: Workloads | None = None
+    """Who keeps workloads' leaves where `authority` does not."""
     federation: Federation | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -89,7 +92,7 @@ class ControlPlane:
                     # Sidecars that know other meshes must not be told meanwhile that there are none.
                     await self.federation.look()
                     parts.append(tasks.create_task(self.federation.run(), name="federation"))
-                if await self._first_round(stop):
+                if await self._trust_known(stop) and await self._first_round(stop):
                     running += await self._serve(tasks)
                     await stop.wait()
                 self.status.stopping = True
@@ -116,6 +119,33 @@ class ControlPlane:
     @property
     def _onlooker(self) -> Onlooker:
         return Onlooker(self.status, self.server, self.store, self.authority)
+
+    async def _trust_known(self, stop: asyncio.Event) -> bool:
+        """Wait until it is known whom workloads trust. False: it is time to stop."""
+        if self.workloads is None:
+            return True
+        stopping, known = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self.workloads.begin())
+        try:
+            await asyncio.wait((known, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if known.done():
+                known.result()
+            return known.done()
+        finally:
+            stopping.cancel()
+            known.cancel()
+
+    @property
+    def trouble(self) -> str:
+        """What keeps certificates from being kept, in words."""
+        found = (self.authority.trouble, self.workloads.trouble if self.workloads is not None else "")
+        return "; ".join(filter(None, found))
+
+    def _authorities(self) -> list[Coroutine[Any, Any, None]]:
+        """What keeps leaves fresh. Where a provider does, our own issuers serve our own servers alone."""
+        publish = self.cache.publish_secrets
+        if self.workloads is None:
+            return [self.authority.run(publish, self._onlooker)]
+        return [self.authority.run(lambda _identity, _secrets: None), self.workloads.run(publish, self._onlooker)]
 
     async def _first_round(self, stop: asyncio.Event) -> bool:
         """Wait for a whole world and publish what it means. False: it is time to stop.
@@ -149,18 +179,23 @@ class ControlPlane:
         sys.setswitchinterval(0.001)
         return [
             tasks.create_task(self.pipeline.run(), name="pipeline"),
-            tasks.create_task(self.authority.run(self.cache.publish_secrets, self._onlooker), name="authority"),
+            *(tasks.create_task(each, name="authority") for each in self._authorities()),
         ]
 
 
 def assemble(
-    settings: PlaneSettings, source: Source, authority: Authority, authenticator: Authenticator, status: Status
+    settings: PlaneSettings,
+    source: Source,
+    authority: Authority,
+    authenticator: Authenticator,
+    status: Status,
+    workloads: Workloads | None = None,
 ) -> ControlPlane:
-    """Make the parts that are the same everywhere and connect them."""
+    """Make the parts that are the same everywhere and connect them. `workloads` signs for them in our place."""
     cache, store = Cache(), Store()
     server = XdsServer(
         cache,
-        authority,
+        workloads or authority,
         authenticator,
         ServerSettings(
             address=settings.xds_address,
@@ -171,9 +206,9 @@ def assemble(
     )
     registry = CollectorRegistry()
     registry.register(ControlPlaneCollector(status, server))
-    registry.register(AuthorityCollector(authority))
+    registry.register(AuthorityCollector(authority, leaves=workloads))
     api = admin_api(status, server.proxies, registry)
-    api.include_router(ca_routes(authority))
+    api.include_router(ca_routes(authority, provider=tell_of(workloads, registry)))
     api.include_router(tap_routes(server.taps if settings.tap else None, lambda: status.world.proxies))
     told = telling(store, settings.mesh.cluster_domain, settings.prometheus_url)
     api.include_router(traffic_routes(told))
@@ -182,7 +217,7 @@ def assemble(
         settings=settings,
         source=source,
         store=store,
-        pipeline=Pipeline(store, builder, translator, cache, status, authority, source.placed),
+        pipeline=Pipeline(store, builder, translator, cache, status, workloads or authority, source.placed),
         cache=cache,
         authority=authority,
         server=server,
@@ -190,6 +225,7 @@ def assemble(
         status=status,
         registry=registry,
         telling=told,
+        workloads=workloads,
         parts={"traffic": told.run},
     )
     if settings.federation is not None:

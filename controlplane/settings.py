@@ -7,6 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from ca.providers.settings import ProviderFile
 from ca.settling import Lifetimes
 from kube.settings import ClientSettings
 from mesh.settings import MeshSettings
@@ -50,6 +51,8 @@ class PlaneSettings:
     drain: timedelta = timedelta(0)
     prometheus_url: str = ""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    ca_provider: ProviderFile | None = None
+    """Who signs workloads' leaves in Weft's place (docs/ca-providers.md)."""
     trust_domain_aliases: tuple[str, ...] = ()
     """Other trust domains under our roots whose identities count as ours."""
     federation: Path | None = None

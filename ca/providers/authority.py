@@ -31,6 +31,7 @@ from ca.storage import StorageError
 from kube.clock import Clock
 from mesh.model import Identity
 from xds.names import BUNDLE_SECRET, LEAF_SECRET
+from xds.peers import NO_PEERS, Peers
 from xds.snapshot import Named, NoSecretsNow
 
 RENEW_AFTER: Final = 1 / 2
@@ -81,6 +82,11 @@ class Standing:
     onlookers: Onlookers = NOBODY
 
     @property
+    def peers(self) -> Peers:
+        """The names by which ours are accepted, and other meshes."""
+        return self._peers()
+
+    @property
     def trouble(self) -> str:
         """All of it in words; empty while all is well."""
         return "; ".join(dict.fromkeys(filter(None, (self.roots_trouble, self.sign_trouble, self.record_trouble))))
@@ -97,7 +103,9 @@ class ProvidedAuthority:
         settings: ProvidedSettings,
         clock: Clock,
         chance: Callable[[], float],
+        peers: Callable[[], Peers] = lambda: NO_PEERS,
     ) -> None:
+        """`peers` are the names by which ours are accepted, and other meshes: Weft's own authority knows them."""
         self.provider = provider
         self.standing = Standing()
         self._before = before
@@ -108,16 +116,22 @@ class ProvidedAuthority:
         self._issued: dict[Identity, _Issued] = {}
         self._attempts: dict[Identity, _Attempts] = {}
         self._turns = asyncio.Semaphore(provider.at_once)
+        self._peers = peers
         self._use(Record())
         self._offered: frozenset[str] = frozenset()
         self._known_before: frozenset[str] = frozenset()
         self._said = ""
-        self._told = b""
-        """The bundle that everybody was given who has a leaf."""
+        self._told: object = None
+        """What everybody was given to trust who has a leaf."""
 
     def bundle_pem(self) -> bytes:
         """The certificates that peers' leaves must chain to."""
         return self._record.bundle_pem
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the authority from its work, in words."""
+        return self.standing.trouble
 
     @property
     def record(self) -> Record:
@@ -135,7 +149,7 @@ class ProvidedAuthority:
         while True:
             await self._look_at_roots(NOTHING_SEEN)
             if self._record.entries:
-                self._told = self.bundle_pem()
+                self._told = self._trusted
                 return
             self._tell()
             await self._clock.sleep(self._pause_after(failed := failed + 1))
@@ -172,7 +186,7 @@ class ProvidedAuthority:
     async def look(self, publish: Publish, observe: Observe = lambda _: NOTHING_SEEN) -> None:
         """Look once at the roots, then at every leaf."""
         seen = observe(self.bundle_pem())
-        await self._look_at_roots(seen if self._told == self.bundle_pem() else replace(seen, in_force=False))
+        await self._look_at_roots(seen if self._told == self._trusted else replace(seen, in_force=False))
         self._spread(publish)
         await self._renew(publish)
         self._tell()
@@ -212,16 +226,17 @@ class ProvidedAuthority:
     def _use(self, record: Record) -> None:
         self._record = record
         self._roots, self._held = record.roots, record.held
-        self._bundle = bundle_secret(record.bundle_pem)
+        self._trusted = record.bundle_pem, self._peers()
+        self._bundle = bundle_secret(record.bundle_pem, self._settings.trust_domain, self.peers)
 
     def _spread(self, publish: Publish) -> None:
         """Give everybody who has a leaf the bundle of now; their leaves stay."""
-        if self._told == self.bundle_pem():
+        if self._told == self._trusted:
             return
         for identity, issued in self._issued.items():
             fresh = self._issued[identity] = self._with_bundle(issued.leaf, issued.root)
             publish(identity, fresh.secrets)
-        self._told = self.bundle_pem()
+        self._told = self._trusted
 
     async def _renew(self, publish: Publish) -> None:
         """Replace leaves that are due, as many at a time as the provider takes."""
@@ -304,7 +319,7 @@ class ProvidedAuthority:
         return float(min(2.0 ** min(failed - 1, 16), LONGEST_PAUSE) * (0.5 + self._chance()))
 
     def _pause(self) -> float:
-        if not all(entry.held for entry in self._record.entries) or self._told != self.bundle_pem():
+        if not all(entry.held for entry in self._record.entries) or self._told != self._trusted:
             return min(LOOK_WHILE_ROTATING, self._settings.leaf.total_seconds() / 100)
         lives = [issued.leaf.validity for issued in self._issued.values()]
         shortest = min((each.not_after - each.not_before for each in lives), default=self._settings.leaf)

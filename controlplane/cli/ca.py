@@ -38,7 +38,7 @@ def status(
         show_json(found)
     else:
         _show(found, _answer(admin_client(admin, name), "GET", "/ca/federation"))
-    if found["trouble"]:
+    if found["trouble"] or (found["provider"] or {}).get("trouble"):
         raise typer.Exit(1)
 
 
@@ -130,6 +130,8 @@ def _show(found: dict[str, Any], federation: dict[str, Any]) -> None:
             print(f"  {what.replace('_', ' ')}: {each}")
     if found["trouble"]:
         print(f"Certificates can't be kept: {found['trouble']}")
+    if found["provider"] is not None:
+        show_provider(found["provider"])
 
 
 def _show_domain(domain: dict[str, Any], rotation: dict[str, Any]) -> None:
@@ -149,6 +151,17 @@ def _show_federation(federation: dict[str, Any]) -> None:
             print(f"  {each['trouble']}")
     if federation["trouble"]:
         print(f"The file of other meshes {federation['trouble']}")
+
+
+def show_provider(provider: dict[str, Any]) -> None:
+    """Who signs workloads' leaves in Weft's place, for people."""
+    print(f"Workloads' certificates are signed by {provider['name']}; the issuers above are for Weft's own servers.")
+    for root in provider.get("roots", ()):
+        print(f"  root {root['subject']}, {root['state']}, ends {root['not_after']}")
+    for each in provider.get("waiting_for", ()):
+        print(f"  has not acknowledged its roots: {each}")
+    if provider["trouble"]:
+        print(f"Workloads' certificates can't be kept: {provider['trouble']}")
 
 
 def _row(what: str, certificate: dict[str, Any]) -> list[str]:

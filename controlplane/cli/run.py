@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
+from ca.providers.settings import ProviderFile, ProviderSettingsError, read_settings
 from ca.settling import DEFAULT_LIFETIMES, Lifetimes
 from ca.storage import StorageError
 from controlplane import logs
@@ -60,6 +61,9 @@ def run(
     trust_domain_alias: options.TrustDomainAlias = None,
     federation: options.Federation = None,
     bundle_port: options.BundlePort = None,
+    ca_provider: Annotated[
+        Path | None, typer.Option(help="A file that says who signs workloads' certificates; else Weft does.")
+    ] = None,
     access: options.AccessMode = Access.ENFORCED,
     mtls: options.MtlsMode = Mtls.STRICT,
     egress: options.EgressMode = Egress.ALLOWED,
@@ -96,6 +100,7 @@ def run(
         ),
         prometheus_url=prometheus_url,
         trust_domain_aliases=tuple(trust_domain_alias or ()), federation=federation, bundle_port=bundle_port,
+        ca_provider=_provider(ca_provider),
         lifetimes=Lifetimes(
             root=root_lifetime, intermediate=intermediate_lifetime, leaf=leaf_lifetime,
             notice=NOTICE if bundle_port is not None else timedelta(0),
@@ -118,8 +123,15 @@ def run(
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serving)
-    except (StorageError, OSError, ConfigurationError) as error:
+    except (StorageError, OSError, ConfigurationError, ProviderSettingsError) as error:
         fail(str(error), 1)
+
+
+def _provider(file: Path | None) -> ProviderFile | None:
+    try:
+        return read_settings(file) if file is not None else None
+    except ProviderSettingsError as error:
+        fail(str(error), 2)
 
 
 def allow_connections() -> None:
