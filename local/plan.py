@@ -42,11 +42,12 @@ def planned(resources: Resources) -> Resources:
 
 
 def with_cluster_ip(service: Service, ips: dict[ServiceKey, str]) -> Service:
-    """The Service with its address filled in."""
+    """The Service with its address filled in; what it says itself in the other address family stays."""
     address = ips.get((service.namespace, service.name))
     if address is None:
         return service
-    spec = msgspec.structs.replace(service.spec, cluster_ip=address, cluster_ips=(address,))
+    others = (written for written in service.spec.cluster_ips if ":" in written)
+    spec = msgspec.structs.replace(service.spec, cluster_ip=address, cluster_ips=(address, *others))
     return msgspec.structs.replace(service, spec=spec)
 
 

@@ -117,8 +117,28 @@ def _endpoints(
                 pod_id = None if pod == _NO_POD else PodId(*pod)
                 endpoint = Endpoint(entry.addresses[0], number, identities[pod], pod=pod_id)
                 fit.setdefault((endpoint.address, number), endpoint)
-    fit = ready or leaving
-    return tuple(fit[key] for key in sorted(fit))
+    taking = _of_one_family(service, ready or leaving)
+    return tuple(taking[key] for key in sorted(taking))
+
+
+def _of_one_family(service: MeshService, fit: Mapping[tuple[str, int], Endpoint]) -> Mapping[tuple[str, int], Endpoint]:
+    """A pod of two address families once, at its address of the Service's first family.
+
+    The slices list it in both, and an app may listen in one only; without a mesh, callers would stay in theirs.
+    """
+    v6 = bool(service.addresses) and _is_v6(service.addresses[0])
+    first = {item.pod for item in fit.values() if _is_v6(item.address) is v6}
+    if not first or all(_is_v6(item.address) is v6 for item in fit.values()):
+        return fit
+    return {
+        key: item
+        for key, item in fit.items()
+        if _is_v6(item.address) is v6 or item.pod is None or item.pod not in first
+    }
+
+
+def _is_v6(address: str) -> bool:
+    return ":" in address
 
 
 def _on_port(port: MeshPort, slices: tuple[EndpointSlice, ...]) -> Iterable[tuple[EndpointSlice, int]]:

@@ -137,10 +137,10 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class PodDestination:
-    """A meshed pod's port reached by the pod's own address: headless Services and direct calls (rule H5)."""
+    """A meshed pod's port reached by the pod's own addresses: headless Services and direct calls (rule H5)."""
 
     pod: PodId
-    address: str
+    addresses: tuple[str, ...]
     port: int
     identity: Identity
 

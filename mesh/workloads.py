@@ -206,11 +206,9 @@ def _entries(census: Census, roles: Mapping[str, Role], selected: _Selected) -> 
 
 def _destinations(pod: Pod, role: Role) -> tuple[PodDestination, ...]:
     status = pod.status
-    addresses = dict.fromkeys(item.ip for item in status.pod_ips) or {status.pod_ip: None}
+    written = dict.fromkeys(item.ip for item in status.pod_ips) or {status.pod_ip: None}
+    addresses = tuple(address for address in written if is_address(address))
+    if not addresses:
+        return ()
     own = PodId(pod.namespace, pod.name)
-    return tuple(
-        PodDestination(own, address, port.number, role.identity)
-        for address in addresses
-        if is_address(address)
-        for port in role.ports
-    )
+    return tuple(PodDestination(own, addresses, port.number, role.identity) for port in role.ports)

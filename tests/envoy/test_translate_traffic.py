@@ -11,7 +11,7 @@ from talk import GREETING, get, greet, heard, mirror
 
 async def test_h1_h5_http_reaches_the_app_by_service_and_pod_address_with_the_callers_identity(lab: Sidecars) -> None:
     await lab.pods["catalog"].serve(8080, mirror)
-    for address, port in ((CATALOG_IP, 80), (CATALOG_IP6, 80), ("10.77.0.2", 8080)):
+    for address, port in ((CATALOG_IP, 80), (CATALOG_IP6, 80), ("10.77.0.2", 8080), ("fd77::2", 8080)):
         answer = await get(lab.pods["storefront"], address, port)
         assert answer.status == 200
         assert "URI=spiffe://cluster.local/ns/shop/sa/storefront" in answer.body

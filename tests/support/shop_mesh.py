@@ -109,7 +109,10 @@ def destinations() -> dict[PortId, Destination]:
 
 def endpoints() -> dict[PortId, tuple[Endpoint, ...]]:
     return {
-        CATALOG_PORT: (Endpoint("10.77.0.2", 8080, CATALOG), Endpoint("10.77.0.8", 8080, CATALOG, ready=False)),
+        CATALOG_PORT: (
+            Endpoint("10.77.0.2", 8080, CATALOG),
+            Endpoint("10.77.0.8", 8080, CATALOG, ready=False),
+        ),
         CATALOG_V2_PORT: (Endpoint("fd77::2", 8080, CATALOG),),
         INVENTORY_PORT: (Endpoint("10.77.0.3", 5432, INVENTORY),),
         ODD_PORT: (Endpoint("10.77.0.3", 9000, INVENTORY),),
@@ -119,10 +122,10 @@ def endpoints() -> dict[PortId, tuple[Endpoint, ...]]:
 
 def pods() -> dict[PodId, tuple[PodDestination, ...]]:
     return {
-        pod("catalog"): (PodDestination(pod("catalog"), "10.77.0.2", 8080, CATALOG),),
+        pod("catalog"): (PodDestination(pod("catalog"), ("10.77.0.2", "fd77::2"), 8080, CATALOG),),
         pod("inventory"): (
-            PodDestination(pod("inventory"), "10.77.0.3", 5432, INVENTORY),
-            PodDestination(pod("inventory"), "10.77.0.3", 9000, INVENTORY),
+            PodDestination(pod("inventory"), ("10.77.0.3",), 5432, INVENTORY),
+            PodDestination(pod("inventory"), ("10.77.0.3",), 9000, INVENTORY),
         ),
     }
 

@@ -85,10 +85,12 @@ def uses(requests: Requests | None, connections: Connections | None) -> frozense
     return frozenset(by_http + by_tcp)
 
 
-def pod_listener(pod: PodDestination, place: Place, protocol: Protocol, detection_timeout: float) -> Resource:
-    """A meshed pod at its own address (rule H5). Bytes pass as they are; the server's sidecar understands them."""
+def pod_listener(
+    pod: PodDestination, places: tuple[Place, ...], protocol: Protocol, detection_timeout: float
+) -> Resource:
+    """A meshed pod at its own addresses (rule H5). Bytes pass as they are; the server's sidecar understands them."""
     name = naming.pod_listener(pod)
-    listener = sockets.behind(name, [place])
+    listener = sockets.behind(name, places)
     as_tcp = chain("tcp", tcp.towards(naming.pod_cluster(pod.identity, Flavour.TCP), name))
     if protocol is Protocol.DETECT:
         as_http = chain("http", tcp.towards(naming.pod_cluster(pod.identity, Flavour.HTTP), name))

@@ -21,6 +21,8 @@ from xds.translate.naming import Flavour
 PodPort = tuple[PodId, int]
 Peer = tuple[Identity, Flavour]
 Ports = Mapping[PodPort, PodDestination]
+Leaf = tuple[PodDestination, tuple[Place, ...], Protocol]
+"""A pod's port, where it listens, and what is spoken there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,12 @@ class Pods:
     def __init__(self, detection_timeout: float) -> None:
         self._ports = Remembered(_ports)
         self._places = RememberedMap[PodPort, PodDestination, tuple[Place, ...]](
-            lambda pod: places(pod.port, (pod.address,))
+            lambda pod: places(pod.port, pod.addresses)
         )
         self._detecting = RememberedMap[str, Workload, tuple[int, ...]](_detecting)
         self._protocols = Remembered(_protocols)
-        self._leaves = Joined[PodPort, tuple[PodDestination, Place, Protocol]](_leaf)
-        self._listeners = RememberedMap[PodPort, tuple[PodDestination, Place, Protocol], Resource](
-            lambda leaf: pod_listener(*leaf, detection_timeout)
-        )
+        self._leaves = Joined[PodPort, Leaf](_leaf)
+        self._listeners = RememberedMap[PodPort, Leaf, Resource](lambda leaf: pod_listener(*leaf, detection_timeout))
         self._peers = Remembered(_peers)
         self._clusters = RememberedMap[Peer, tuple[Identity, Flavour, Peers], Resource](
             lambda leaf: clusters.pod_cluster(*leaf)
@@ -65,7 +65,7 @@ class Pods:
         return self._places(self._ports(mesh.pods))
 
     def __call__(self, mesh: Mesh, given: Mapping[PodPort, tuple[Place, ...]], peers: Peers = NO_PEERS) -> Reachable:
-        """What leads to the pods, each port at the first of the places given to it."""
+        """What leads to the pods, each port at the places given to it."""
         ports = self._ports(mesh.pods)
         protocols = self._protocols((self._detecting(mesh.workloads), mesh.proxies))
         listeners = self._listeners(self._leaves(given, ports, protocols))
@@ -87,10 +87,8 @@ def _protocols(given: tuple[Mapping[str, tuple[int, ...]], Mapping[PodId, str]])
     return {(pod, port): Protocol.DETECT for pod, workload in proxies.items() for port in detecting.get(workload, ())}
 
 
-def _leaf(
-    mine: tuple[Place, ...], pod: PodDestination, protocol: Protocol | None
-) -> tuple[PodDestination, Place, Protocol]:
-    return pod, mine[0], protocol or Protocol.TCP
+def _leaf(mine: tuple[Place, ...], pod: PodDestination, protocol: Protocol | None) -> Leaf:
+    return pod, mine, protocol or Protocol.TCP
 
 
 def _peers(given: tuple[Ports, Peers]) -> Mapping[Peer, tuple[Identity, Flavour, Peers]]:

@@ -61,6 +61,25 @@ def test_several_slices_add_up_without_repeating_an_endpoint() -> None:
     assert addresses(mesh) == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
 
 
+@pytest.mark.parametrize(("own", "want"), [("10.96.0.1", "10.0.0.1"), ("fd96::1", "fd00::1")])
+def test_a_pod_of_two_families_stands_there_once_in_the_services_first_family(own: str, want: str) -> None:
+    mesh = build(
+        service("web", ip=own),
+        slice_of("web", entry("web-1", "10.0.0.1"), name="four"),
+        slice_of("web", entry("web-1", "fd00::1"), name="six"),
+    )
+    assert addresses(mesh) == [want]
+
+
+def test_whoever_has_an_address_of_the_other_family_only_stands_there_with_it() -> None:
+    mesh = build(
+        service("web", ip="10.96.0.1"),
+        slice_of("web", entry("web-1", "10.0.0.1"), name="four"),
+        slice_of("web", entry("web-2", "fd00::2"), entry(ip="fd00::3"), name="six"),
+    )
+    assert addresses(mesh) == ["10.0.0.1", "fd00::2", "fd00::3"]
+
+
 def test_ports_are_joined_by_name() -> None:
     mesh = build(
         service("web", port(80, "http"), port(81, "admin")),

@@ -157,9 +157,7 @@ def test_h5_every_inbound_port_is_reachable_by_every_address_of_the_pod() -> Non
         status=PodStatus("10.0.0.1", (PodIP("10.0.0.1"), PodIP("fd00::1"))),
     )
     assert build(both).pods[POD] == tuple(
-        PodDestination(POD, address, number, identity("web"))
-        for address in ("10.0.0.1", "fd00::1")
-        for number in (8080, 9000)
+        PodDestination(POD, ("10.0.0.1", "fd00::1"), number, identity("web")) for number in (8080, 9000)
     )
 
 
