@@ -7,7 +7,6 @@ a web page that runs on this machine is not enough. No key is ever shown.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from collections.abc import Callable
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Who signs workloads' leaves where that is not Weft itself, put together; its metrics and its part of `weft ca status`.
+"""Who signs workloads' leaves where Weft does not, put together; its metrics and its part of `weft ca status`.
 
 Rule: Weft's own issuers stay, for Weft's own servers: a control plane can always be reached, whatever a provider does.
 """
@@ -111,7 +111,9 @@ def tell_of(workloads: Workloads | None, registry: CollectorRegistry) -> Callabl
     if isinstance(workloads, ProvidedAuthority):
         registry.register(ProviderCollector(workloads))
         return lambda: provider_view(workloads)
-    return lambda: None if workloads is None else {"name": "spire", "trouble": workloads.trouble}
+    if isinstance(workloads, SpireAuthority):
+        return lambda: {"name": "spire", "trouble": workloads.trouble}
+    return lambda: None
 
 
 def provider_view(provided: ProvidedAuthority) -> dict[str, Any]:

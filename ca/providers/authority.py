@@ -82,11 +82,6 @@ class Standing:
     onlookers: Onlookers = NOBODY
 
     @property
-    def peers(self) -> Peers:
-        """The names by which ours are accepted, and other meshes."""
-        return self._peers()
-
-    @property
     def trouble(self) -> str:
         """All of it in words; empty while all is well."""
         return "; ".join(dict.fromkeys(filter(None, (self.roots_trouble, self.sign_trouble, self.record_trouble))))
@@ -123,6 +118,11 @@ class ProvidedAuthority:
         self._said = ""
         self._told: object = None
         """What everybody was given to trust who has a leaf."""
+
+    @property
+    def peers(self) -> Peers:
+        """The names by which ours are accepted, and other meshes."""
+        return self._peers()
 
     def bundle_pem(self) -> bytes:
         """The certificates that peers' leaves must chain to."""
