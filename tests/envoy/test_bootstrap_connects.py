@@ -10,7 +10,7 @@ import pytest
 from bootstrapped import BootstrappedEnvoy, EmptyControlPlane, certificate, wait_until
 from proxy import ports
 from proxy.bootstrap import BootstrapSettings
-from xds.resource import CLUSTER, LISTENER
+from xds.resource import CLUSTER, LISTENER, RUNTIME
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def test_r3_the_node_is_sent_once_a_stream_and_names_the_pod(
 ) -> None:
     with BootstrappedEnvoy(settings, tmp_path) as envoy:
         envoy.wait_ready()
-        wait_until(lambda: len(control_plane.streams[0].requests) >= 4)
+        wait_until(lambda: len(control_plane.streams[0].requests) >= 6)
     requests = control_plane.streams[0].requests
-    assert [request.node.id for request in requests[:4]] == ["shop/web-0", "", "", ""]
-    assert {request.type_url for request in requests} == {CLUSTER, LISTENER}
+    assert [request.node.id for request in requests[:6]] == ["shop/web-0", "", "", "", "", ""]
+    assert {request.type_url for request in requests} == {RUNTIME, CLUSTER, LISTENER}
 
 
 def test_a_proxy_that_was_told_nothing_is_not_ready(
