@@ -19,6 +19,7 @@ from smi_cluster import PLURALS, SmiCluster, installed, shipped, smi_cluster
 GROUPED = {definition.kind: definition for definition in DEFINITIONS}
 NUMBERS = itertools.count(1)
 ACCOUNT = {"kind": "ServiceAccount", "name": "api", "namespace": "shop"}
+PORTED = {**ACCOUNT, "port": "80"}
 SOURCES = [{"kind": "ServiceAccount", "name": "web"}]
 RULES = [{"kind": "HTTPRouteGroup", "name": "routes", "matches": ["a"]}, {"kind": "TCPRoute", "name": "ports"}]
 MATCHES = [{"name": "a", "pathRegex": "/a", "methods": ["GET"]}, {"name": "b"}]
@@ -41,8 +42,8 @@ WRITTEN: list[tuple[str, str, dict[str, Any]]] = [
     ("TrafficTarget", "v1alpha2", {"spec": {"destination": {**ACCOUNT, "port": "80"}, "sources": SOURCES}}),
     ("TrafficTarget", "v1alpha2", {"spec": {"destination": ACCOUNT}}),
     ("TrafficTarget", "v1alpha3", {"spec": {"destination": ACCOUNT, "sources": SOURCES, "rules": RULES}}),
-    ("TrafficTarget", "v1alpha3", {"spec": {"destination": {**ACCOUNT, "port": "80"}, "sources": SOURCES, "rules": RULES}}),
-    ("TrafficTarget", "v1alpha4", {"spec": {"destination": {**ACCOUNT, "port": 80}, "sources": SOURCES, "rules": RULES}}),
+    ("TrafficTarget", "v1alpha3", {"spec": {"destination": PORTED, "sources": SOURCES, "rules": RULES}}),
+    ("TrafficTarget", "v1alpha4", {"spec": {"destination": PORTED, "sources": SOURCES, "rules": RULES}}),
     ("TrafficTarget", "v1alpha4", {"spec": {"destination": ACCOUNT, "sources": SOURCES, "rules": RULES}}),
     ("HTTPRouteGroup", "v1alpha1", {"matches": MATCHES}),
     ("HTTPRouteGroup", "v1alpha2", {"matches": HEADED}),
@@ -152,7 +153,8 @@ def test_v7_the_port_of_an_old_target_is_enforced_as_it_is_stored(cluster: SmiCl
 
 
 def test_v8_a_tcp_route_without_a_body_is_read_as_all_ports_in_the_newest_version(cluster: SmiCluster) -> None:
-    for version, written in (("v1alpha1", {}), ("v1alpha2", {}), ("v1alpha3", {"spec": {}})):
+    for version in ("v1alpha1", "v1alpha2", "v1alpha3"):
+        written: dict[str, Any] = {"spec": {}} if version == "v1alpha3" else {}
         raw = document(cluster, "TCPRoute", version, **written)
         cluster.create(raw).expect(201)
         assert body(cluster.read("TCPRoute", "v1alpha4", raw["metadata"]["name"])) == {
