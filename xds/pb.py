@@ -71,6 +71,9 @@ from xds._pb.envoy.config.route.v3.route_components_pb2 import (
     WeightedCluster,
 )
 from xds._pb.envoy.config.route.v3.route_pb2 import RouteConfiguration
+from xds._pb.envoy.config.trace.v3.http_tracer_pb2 import Tracing as _Tracing
+from xds._pb.envoy.config.trace.v3.opentelemetry_pb2 import OpenTelemetryConfig
+from xds._pb.envoy.config.trace.v3.zipkin_pb2 import ZipkinConfig
 from xds._pb.envoy.data.accesslog.v3.accesslog_pb2 import AccessLogCommon, HTTPAccessLogEntry, TCPAccessLogEntry
 from xds._pb.envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
 from xds._pb.envoy.extensions.access_loggers.grpc.v3.als_pb2 import (
@@ -109,7 +112,11 @@ from xds._pb.envoy.extensions.matching.common_inputs.network.v3.network_inputs_p
     TransportProtocolInput,
 )
 from xds._pb.envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
+from xds._pb.envoy.extensions.request_id.uuid.v3.uuid_pb2 import UuidRequestIdConfig
 from xds._pb.envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from xds._pb.envoy.extensions.tracers.opentelemetry.resource_detectors.v3.environment_resource_detector_pb2 import (
+    EnvironmentResourceDetectorConfig,
+)
 from xds._pb.envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from xds._pb.envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
     CertificateValidationContext,
@@ -139,6 +146,7 @@ from xds._pb.envoy.service.runtime.v3.rtds_pb2 import Runtime
 from xds._pb.envoy.type.matcher.v3.path_pb2 import PathMatcher
 from xds._pb.envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from xds._pb.envoy.type.matcher.v3.string_pb2 import StringMatcher
+from xds._pb.envoy.type.tracing.v3.custom_tag_pb2 import CustomTag
 from xds._pb.xds.core.v3.cidr_pb2 import CidrRange as XdsCidrRange
 from xds._pb.xds.core.v3.extension_pb2 import TypedExtensionConfig as XdsExtension
 from xds._pb.xds.type.matcher.v3.ip_pb2 import IPMatcher
@@ -169,6 +177,7 @@ __all__ = [
     "CommonGrpcAccessLogConfig",
     "CommonTlsContext",
     "ConfigSource",
+    "CustomTag",
     "DataSource",
     "DecodeError",
     "DeltaDiscoveryRequest",
@@ -183,6 +192,7 @@ __all__ = [
     "Duration",
     "DynamicForwardProxy",
     "Endpoint",
+    "EnvironmentResourceDetectorConfig",
     "ExpressionFilter",
     "ExtensionConfigSource",
     "ExtensionFilter",
@@ -212,6 +222,7 @@ __all__ = [
     "Matcher",
     "Message",
     "Metadata",
+    "OpenTelemetryConfig",
     "OriginalDst",
     "PathMatcher",
     "Permission",
@@ -255,6 +266,7 @@ __all__ = [
     "TlsCertificate",
     "TlsInspector",
     "TlsParameters",
+    "TracingProvider",
     "TrafficDirection",
     "TransportProtocolInput",
     "TransportSocket",
@@ -264,14 +276,18 @@ __all__ = [
     "UpstreamConnectionOptions",
     "UpstreamHttpOptions",
     "UpstreamTlsContext",
+    "UuidRequestIdConfig",
     "VirtualHost",
     "WeightedCluster",
     "XdsCidrRange",
     "XdsExtension",
     "XdsStringMatcher",
+    "ZipkinConfig",
     "packed",
     "seconds",
 ]
+
+TracingProvider = _Tracing.Http
 
 
 def packed(message: Message) -> Any:

@@ -9,7 +9,7 @@ from typing import Final
 
 from mesh.settings import AccessLog
 from xds import pb
-from xds.translate import logs, taps, telemetry
+from xds.translate import logs, taps, telemetry, traces
 from xds.translate.observing import UNOBSERVED, Observing
 from xds.translate.sources import ads
 
@@ -37,6 +37,7 @@ def towards_destination(name: str, observing: Observing = UNOBSERVED) -> pb.Filt
     manager.access_log.append(telemetry.requests_from(name.removeprefix("outbound/")))
     manager.access_log.append(logs.requests_without_cluster(NOT_PERMITTED, name))
     manager.access_log.extend(taps.requests(observing, taps.OUTBOUND))
+    traces.add(manager, observing)
     manager.local_reply_config.mappers.append(_gone(BODY))
     return _filter(manager)
 
@@ -84,6 +85,7 @@ def towards_app(name: str, access_log: AccessLog, observing: Observing = UNOBSER
     manager.access_log.append(logs.requests_denied_by_rules(name))
     manager.access_log.extend(logs.requests_served(name, access_log))
     manager.access_log.extend(taps.requests(observing, taps.INBOUND))
+    traces.add(manager, observing)
     # Rules look at the path the app will see, so what is ambiguous about it is settled before both.
     manager.normalize_path.value = True
     manager.merge_slashes = True
@@ -108,6 +110,7 @@ def refusing(observing: Observing = UNOBSERVED) -> pb.Filter:
     manager.access_log.append(telemetry.requests_from("%DOWNSTREAM_LOCAL_ADDRESS%"))
     manager.access_log.append(logs.every_request(NOT_PERMITTED))
     manager.access_log.extend(taps.requests(observing, taps.OUTBOUND, NOT_PERMITTED))
+    traces.add(manager, observing)
     manager.common_http_protocol_options.max_requests_per_connection.value = 1
     manager.common_http_protocol_options.idle_timeout.CopyFrom(pb.seconds(REFUSED_IDLE_TIMEOUT))
     return _filter(manager)
