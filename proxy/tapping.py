@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.probes import TYPE, Document
+from xds.collector import is_address
 from xds.names import TAP
 
 SWITCH_TIMEOUT: Final = "5s"
@@ -43,19 +44,18 @@ def cluster(host: str, port: int, ca_file: str, token_file: str) -> Document:
     `host` is a name or an address, IPv6 in brackets; the control plane's certificate must be made for it.
     """
     bare = host.removeprefix("[").removesuffix("]")
-    is_address = ":" in bare or bare.replace(".", "").isdigit()
     endpoint = {"endpoint": {"address": {"socket_address": {"address": bare, "port_value": port}}}}
     trust = {"filename": ca_file, "watched_directory": {"path": token_file.rpartition("/")[0] or "/"}}
-    name = {"san_type": "IP_ADDRESS" if is_address else "DNS", "matcher": {"exact": bare}}
+    name = {"san_type": "IP_ADDRESS" if is_address(bare) else "DNS", "matcher": {"exact": bare}}
     validation = {"trusted_ca": trust, "match_typed_subject_alt_names": [name]}
     tls: Document = {"@type": f"{TYPE}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"}
     only = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
     tls["common_tls_context"] = {"validation_context": validation, "alpn_protocols": ["h2"], "tls_params": only}
-    if not is_address:
+    if not is_address(bare):
         tls["sni"] = bare
     return {
         "name": TAP,
-        **({"type": "STATIC"} if is_address else _resolved()),
+        **({"type": "STATIC"} if is_address(bare) else _resolved()),
         "connect_timeout": "5s",
         "per_connection_buffer_limit_bytes": UNSENT,
         "load_assignment": {"cluster_name": TAP, "endpoints": [{"lb_endpoints": [endpoint]}]},

@@ -1,0 +1,79 @@
+"""Traces: a span for each request in each sidecar, sent to the operator's collector.
+
+Rule: who is traced is the caller's choice where it says so (W3C `traceparent`, B3 with Zipkin), else a percentage's,
+which Envoy's runtime can replace for a sidecar without a listener update (docs/decisions/0121). Nothing here depends on
+the workload: its name comes from the environment of its sidecar.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from xds import pb
+from xds.collector import Collector, Exporter
+from xds.resource import Resource, encode
+from xds.translate.collectors import collector_cluster
+from xds.translate.observing import Observing
+
+CLUSTER: Final = "weft-traces"
+LONGEST_PATH: Final = 256
+TIMEOUT: Final = 5
+"""Seconds a collector may take for what it is sent; then it is lost."""
+_DETECTOR: Final = "envoy.tracers.opentelemetry.resource_detectors.environment"
+_TAGS: Final = {"k8s.namespace.name": "POD_NAMESPACE", "k8s.pod.name": "POD_NAME"}
+"""Of each span: what the injector puts into the sidecar's environment. OTLP has them on its resource, too."""
+
+
+def add(manager: pb.HttpConnectionManager, observing: Observing) -> None:
+    """Have this connection manager make spans, where that is wanted."""
+    if observing.traces is None:
+        return
+    tracing = manager.tracing
+    tracing.provider.CopyFrom(_provider(observing.traces.collector))
+    tracing.random_sampling.value = observing.traces.percent
+    # Nobody can ask for a trace by Envoy's own header x-client-trace-id.
+    tracing.client_sampling.value = 0
+    tracing.overall_sampling.value = 100
+    tracing.max_path_tag_length.value = LONGEST_PATH
+    for tag, variable in _TAGS.items():
+        tracing.custom_tags.append(pb.CustomTag(tag=tag, environment=pb.CustomTag.Environment(name=variable)))
+    # Apps' x-request-id stays as it is, and requests without one are traced as well.
+    request_id = pb.UuidRequestIdConfig(pack_trace_reason=_no(), use_request_id_for_trace_sampling=_no())
+    manager.request_id_extension.typed_config.CopyFrom(pb.packed(request_id))
+
+
+def clusters(observing: Observing) -> tuple[Resource, ...]:
+    """What leads to the collector."""
+    if observing.traces is None:
+        return ()
+    return (encode(CLUSTER, collector_cluster(CLUSTER, observing.traces.collector)),)
+
+
+def _provider(collector: Collector) -> pb.TracingProvider:
+    if collector.exporter is Exporter.ZIPKIN:
+        zipkin = pb.ZipkinConfig(
+            collector_cluster=CLUSTER,
+            collector_endpoint=collector.path,
+            collector_hostname=collector.authority,
+            collector_endpoint_version=pb.ZipkinConfig.HTTP_JSON,
+            trace_context_option=pb.ZipkinConfig.USE_B3_WITH_W3C_PROPAGATION,
+            trace_id_128bit=True,
+            # Each sidecar's span is its own, as in OpenTelemetry.
+            shared_span_context=_no(),
+        )
+        return pb.TracingProvider(name="envoy.tracers.zipkin", typed_config=pb.packed(zipkin))
+    otlp = pb.OpenTelemetryConfig()
+    if collector.exporter is Exporter.OTLP:
+        otlp.grpc_service.envoy_grpc.cluster_name = CLUSTER
+        otlp.grpc_service.timeout.CopyFrom(pb.seconds(TIMEOUT))
+    else:
+        uri = otlp.http_service.http_uri
+        uri.uri, uri.cluster = f"http://{collector.authority}{collector.path}", CLUSTER
+        uri.timeout.CopyFrom(pb.seconds(TIMEOUT))
+    detector = pb.packed(pb.EnvironmentResourceDetectorConfig())
+    otlp.resource_detectors.add(name=_DETECTOR, typed_config=detector)
+    return pb.TracingProvider(name="envoy.tracers.opentelemetry", typed_config=pb.packed(otlp))
+
+
+def _no() -> pb.BoolValue:
+    return pb.BoolValue(value=False)
