@@ -32,6 +32,7 @@ CREATED: Final = (
     ("networking.k8s.io", "networkpolicies", True),
     ("scheduling.k8s.io", "priorityclasses", False),
     ("apiextensions.k8s.io", "customresourcedefinitions", False),
+    ("apiregistration.k8s.io", "apiservices", False),
     (ADMISSION, "mutatingwebhookconfigurations", False),
     (ADMISSION, "validatingwebhookconfigurations", False),
     (RBAC, "clusterroles", False),

@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.fakes import authn, errors, requests, writes
 from tests.fakes.admission import Webhooks
+from tests.fakes.aggregation import Aggregation
 from tests.fakes.authn import Authenticator
 from tests.fakes.bootstrap import furnish
 from tests.fakes.builtin import Addresses
@@ -59,10 +60,12 @@ class Api:
         self.discovery = Discovery(self)
         self.system = System(self)
         self.crds = Crds(self)
+        self.aggregation = Aggregation(self)
 
     def furnish(self) -> None:
         """Make what a new cluster has. Needs a running event loop."""
         furnish(self)
+        self.aggregation.furnish()
 
     def now(self) -> str:
         """The time as timestamps write it."""
@@ -110,22 +113,31 @@ class Api:
         if other is not None:
             self._allow(user, Asked("impersonate", "", "users", name=other.name))
             user = other
-        if target is None:
+        elsewhere = self.aggregation.serving(request.path)
+        if target is None and elsewhere is None:
             return self._path(user, request)
+        if target is None:
+            self._allow_path(user, request)
+            return await self.aggregation.forward(user, request, elsewhere)
         verb = requests.verb_of(request, target)
         name = requests.authorized_name(request, target, verb)
         self._allow(user, Asked(verb, target.group, target.plural, target.subresource, target.namespace, name))
+        if elsewhere is not None:
+            return await self.aggregation.forward(user, request, elsewhere)
         return await self._resource(user, request, target, verb)
 
     def _path(self, user: User, request: Request) -> Reply:
         """Discovery and other paths that name no resource."""
-        asked = Asked(request.method.lower(), path=request.path)
-        if not self.rbac.allows(user, asked):
-            raise errors.forbidden_path(user.name, asked.verb, request.path)
+        self._allow_path(user, request)
         reply = self.discovery.answer(request)
         if reply is None:
             raise errors.NoSuchPathError
         return reply
+
+    def _allow_path(self, user: User, request: Request) -> None:
+        asked = Asked(request.method.lower(), path=request.path)
+        if not self.rbac.allows(user, asked):
+            raise errors.forbidden_path(user.name, asked.verb, request.path)
 
     def _allow(self, user: User, asked: Asked) -> None:
         if self.rbac.allows(user, asked):

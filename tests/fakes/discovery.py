@@ -56,10 +56,12 @@ class Discovery:
     def _named(self, below: list[str]) -> Reply | None:
         match below:
             case []:
-                groups = [self._group(name) for name in self._groups() if name]
+                groups = [self._group(name) for name in self._groups() if name] + self._api.aggregation.groups()
                 return Reply.json({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
             case [group] if group in self._groups():
                 return Reply.json({"kind": "APIGroup", "apiVersion": "v1", **self._group(group)})
+            case [group] if elsewhere := [each for each in self._api.aggregation.groups() if each["name"] == group]:
+                return Reply.json({"kind": "APIGroup", "apiVersion": "v1", **elsewhere[0]})
             case [group, name]:
                 return self._resources(group, name)
         return None

@@ -114,7 +114,7 @@ def target_of(path: str) -> Target | None:
     else:
         return None
     namespace = ""
-    if rest[0] == "namespaces" and not group:
+    if rest[0] == "namespaces" and (not group or len(rest) == 2):
         if len(rest) > 2 and rest[2] not in {"status", "finalize"}:
             namespace, rest = rest[1], rest[2:]
         elif len(rest) > 1:

@@ -82,13 +82,13 @@ def _target(store: Store, config: Mapping[str, Any], shown: str, path: str) -> T
     service = config["service"]
     namespace, name, port = service["namespace"], service["name"], service.get("port", 443)
     try:
-        host, number = _endpoint(store, namespace, name, port)
+        host, number = endpoint_of(store, namespace, name, port)
     except LookupError as error:
         raise CallError(f'Post "{shown}": {error.args[0]}') from None
     return Target(host, number, f"{name}.{namespace}.svc", path, shown)
 
 
-def _endpoint(store: Store, namespace: str, name: str, port: int) -> tuple[str, int]:
+def endpoint_of(store: Store, namespace: str, name: str, port: int) -> tuple[str, int]:
     """A ready endpoint of a Service: address and port."""
     found = store.get(SERVICES, (namespace, name))
     if found is None:

@@ -11,6 +11,9 @@ import pytest
 
 from chart_documents import BARE, FULL, VALUES, Document, of_kind, one, pod_specs, rendered
 from controlplane.install.chart import chart_folder, engine, packed
+from controlplane.metrics_api.paths import EDGES
+from controlplane.settings import KubernetesSettings
+from controlplane.traffic.kinds import KINDS
 from proxy import ports
 
 VERSIONS = ["1.27", "1.28", "1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36"]
@@ -89,7 +92,8 @@ def test_the_ports_are_those_that_the_code_listens_on() -> None:
     found = {
         port["name"]: port["containerPort"] for _, pod in pod_specs(documents) for port in pod["containers"][0]["ports"]
     }
-    assert found == {"xds": ports.XDS, "admin": ports.CONTROL_PLANE_ADMIN, "https": ports.WEBHOOK}
+    control_plane = {"xds": ports.XDS, "admin": ports.CONTROL_PLANE_ADMIN, "metrics-api": ports.METRICS_API}
+    assert found == {**control_plane, "https": ports.WEBHOOK}
 
 
 def test_where_the_autoscaler_decides_no_replicas_are_written() -> None:
@@ -108,7 +112,7 @@ def test_what_is_switched_off_is_not_there() -> None:
     kinds = {item["kind"] for item in rendered(BARE)}
     assert kinds.isdisjoint(
         {"PodDisruptionBudget", "HorizontalPodAutoscaler", "NetworkPolicy", "PriorityClass", "ServiceMonitor",
-         "Certificate", "CustomResourceDefinition"}
+         "Certificate", "CustomResourceDefinition", "APIService"}
     )  # fmt: skip
 
 
@@ -117,7 +121,7 @@ def test_the_admin_port_is_open_to_those_named_only() -> None:
         policy = one(rendered(values), "NetworkPolicy", "weft")
         return {rule["ports"][0]["port"]: rule.get("from") for rule in policy["spec"]["ingress"]}
 
-    assert opened({}) == {ports.XDS: None}
+    assert opened({}) == {ports.XDS: None, ports.METRICS_API: None}
     assert opened(FULL)[ports.CONTROL_PLANE_ADMIN] == FULL["networkPolicy"]["metricsFrom"]
 
 
@@ -125,11 +129,21 @@ def test_crds_outlive_the_release_and_carry_no_ca_bundle() -> None:
     documents = rendered(FULL)
     crds = of_kind(documents, "CustomResourceDefinition")
     assert {item["spec"]["names"]["kind"] for item in crds} == {
-        "TrafficSplit", "TrafficTarget", "HTTPRouteGroup", "TCPRoute", "UDPRoute", "IdentityBinding"
+        "TrafficSplit", "TrafficTarget", "HTTPRouteGroup", "TCPRoute", "UDPRoute", "IdentityBinding", "EgressPolicy"
     }  # fmt: skip
     for item in crds:
         assert item["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert "caBundle" not in str(documents)
+
+
+def test_m1_both_versions_of_the_metrics_api_are_served_by_the_control_plane() -> None:
+    documents = rendered(namespace="mesh")
+    served = of_kind(documents, "APIService")
+    assert {item["metadata"]["name"] for item in served} == set(KubernetesSettings(instance="test").api_services)
+    (port,) = (item["port"] for item in one(documents, "Service", "weft")["spec"]["ports"] if "metrics" in item["name"])
+    assert all(item["spec"]["service"] == {"name": "weft", "namespace": "mesh", "port": port} for item in served)
+    seen = {name for rule in one(documents, "ClusterRole", "weft-traffic")["rules"] for name in rule["resources"]}
+    assert seen == {EDGES, *KINDS, *(f"{kind}/{EDGES}" for kind in KINDS)}
 
 
 def test_identity_bindings_are_a_draft_that_is_asked_for() -> None:

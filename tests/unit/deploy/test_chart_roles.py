@@ -7,7 +7,9 @@ from pathlib import Path
 from ca import issuer_secret
 from chart_documents import Document, rendered
 from controlplane.duties import announcing, serving
+from controlplane.metrics_api import callers
 from controlplane.settings import KubernetesSettings
+from controlplane.traffic import kinds as traffic_kinds
 from kube.lease import LeaseSettings
 from rbac_rules import Right, granted, on
 from sources.kubernetes import KINDS
@@ -19,7 +21,7 @@ LEASE = LeaseSettings(namespace="weft-system", identity="test")
 ADMISSION = "admissionregistration.k8s.io"
 CRDS = "customresourcedefinitions"
 
-CORE = {"namespaces", "services", "configmaps", "secrets"}
+CORE = {"namespaces", "services", "configmaps", "secrets", "nodes"}
 """What lines of the table begin with that name no API group."""
 
 # Where the code names no plural: SMI kinds are discovered.
@@ -42,6 +44,14 @@ def asked_by_the_control_plane() -> set[Right]:
     configurations = "mutatingwebhookconfigurations validatingwebhookconfigurations"
     rights |= {*on("get patch", ADMISSION, configurations, " ".join(SETTINGS.webhook_configurations))}
     rights |= {*on("get patch", "apiextensions.k8s.io", CRDS, " ".join(SETTINGS.definitions))}  # duties/callers.py
+    rights |= {*on("get", "", "configmaps", callers.PATH.rpartition("/")[2])}  # metrics_api/callers.py
+    rights |= {*on("create", "authorization.k8s.io", "subjectaccessreviews")}  # metrics_api/rights.py
+    services = " ".join(SETTINGS.api_services)
+    rights |= {*on("get patch", "apiregistration.k8s.io", "apiservices", services)}  # duties/callers.py
+    for kind in traffic_kinds.KINDS.values():  # metrics_api/server.py
+        if kind.collection:
+            group = kind.collection.removeprefix("/apis/").partition("/")[0] if "/apis/" in kind.collection else ""
+            rights |= {*on("list", group, kind.plural)}
     secrets = f"{issuer_secret.NAME} {serving.NAME}"
     rights |= {
         *on("create", "", "secrets", namespaced=True),
