@@ -96,7 +96,7 @@ class Pipeline:
         self._status.failure = ""
         self._status.seconds = time.perf_counter() - started
         self._forget(mesh)
-        self._status.mesh, self._status.world = mesh, world
+        self._status.resources, self._status.mesh, self._status.world = resources, mesh, world
         self._report((*resources.problems, *map(self._place, mesh.problems)))
 
     def _forget(self, mesh: Mesh) -> None:

@@ -21,6 +21,7 @@ from ca.authority import Authority
 from controlplane.admin import AdminServer, admin_api, admin_server, listen
 from controlplane.ca_api import ca_routes
 from controlplane.ca_metrics import AuthorityCollector
+from controlplane.describe.api import describe_routes
 from controlplane.federated import bundle_endpoint, federation_routes
 from controlplane.federating import Federation, Foreign
 from controlplane.metrics import ControlPlaneCollector
@@ -209,6 +210,7 @@ def assemble(
     registry.register(AuthorityCollector(authority, leaves=workloads))
     api = admin_api(status, server.proxies, registry)
     api.include_router(ca_routes(authority, provider=tell_of(workloads, registry)))
+    api.include_router(describe_routes(status, server.proxies, settings.mesh))
     api.include_router(tap_routes(server.taps if settings.tap else None, lambda: status.world.proxies))
     told = telling(store, settings.mesh.cluster_domain, settings.prometheus_url)
     api.include_router(traffic_routes(told))

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from kube.problem import Problem
 from mesh.model import Mesh
+from smi.resources import Resources
 from sources.upstream import Upstream
 from xds.snapshot import World
 
@@ -35,6 +36,8 @@ class Status:
     cluster: Replica | None = None
     seconds: float = 0.0
     problems: tuple[Problem, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    """What `mesh` was made of."""
     mesh: Mesh = field(default_factory=Mesh)
     world: World = field(default_factory=World)
 

@@ -27,6 +27,7 @@ from mesh.exports import Exports, read_exports
 from mesh.settings import Access, AccessLog, Egress, MeshSettings, Mtls
 
 M = TypeVar("M", bound=StrEnum)
+W = TypeVar("W", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,18 @@ class Modes:
 
 @dataclass(frozen=True, slots=True)
 class PortModes:
-    """Container ports that are exceptions: those where the stricter mode holds, and those where the other does."""
+    """Container ports that are exceptions: those where the stricter mode holds, and those where the other does.
+
+    `unclear`: the stricter one is wanted for some port, but it can't be read which; it holds for all then.
+    """
 
     strict: frozenset[int] = frozenset()
     lax: frozenset[int] = frozenset()
+    unclear: bool = False
 
-    def of(self, port: int, strict: M, lax: M) -> M | None:
+    def of(self, port: int, strict: W, lax: W) -> W | None:
         """Which of the two modes holds on a port; None: it is no exception."""
-        return strict if port in self.strict else lax if port in self.lax else None
+        return strict if self.unclear or port in self.strict else lax if port in self.lax else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +126,11 @@ def pod_modes(pod: Ref, annotations: Mapping[str, str], namespace: Modes) -> Pod
     calls = _ports(pod, annotations, _Exceptions(ENFORCED_PORTS, OPEN_PORTS, "A1"))
     problems = (*bad_mtls, *bad_log, *bad_access, *tls.problems, *calls.problems)
     return PodModes(
-        mtls=Mtls.STRICT if tls.unclear else mtls,
+        mtls=mtls,
         mtls_ports=tls.ports,
         problems=problems,
         access_log=logged,
-        access=Access.ENFORCED if calls.unclear else access,
+        access=access,
         access_ports=calls.ports,
     )
 
@@ -141,10 +146,9 @@ class _Exceptions:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What two such annotations say. `unclear`: the stricter mode is wanted for some port, and not which."""
+    """What two such annotations say."""
 
     ports: PortModes = PortModes()
-    unclear: bool = False
     problems: tuple[Problem, ...] = ()
 
 
@@ -164,7 +168,7 @@ def _ports(pod: Ref, annotations: Mapping[str, str], keys: _Exceptions) -> _Read
         message = f"Port {number} is in {keys.strict} too; the stricter mode holds."
         problems.append(Problem(pod, _path(keys.lax), message, keys.rule))
     exceptions = frozenset() if strict.wrong else lax.right - strict.right
-    return _Read(PortModes(strict.right, exceptions), bool(strict.wrong), tuple(problems))
+    return _Read(PortModes(strict.right, exceptions, bool(strict.wrong)), tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)

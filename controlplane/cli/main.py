@@ -19,6 +19,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "exec": "controlplane.cli.execute:execute",
     "check": "controlplane.cli.proxies:check",
     "proxies": "controlplane.cli.proxies:proxies",
+    "describe": "controlplane.cli.describe:describe",
+    "authz": "controlplane.cli.authz:authz",
     "tap": "controlplane.cli.tap:tap",
     "stat": "controlplane.cli.traffic:stat",
     "edges": "controlplane.cli.traffic:edges",

@@ -1,0 +1,1 @@
+"""What people ask about one pod or Service: who may call it, how it is split, which modes hold and because of what."""
