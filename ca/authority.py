@@ -68,6 +68,7 @@ class Authority:
         """`aliases` are other trust domains under our roots whose identities count as those of ours."""
         self._aliases = frozenset(aliases)
         self._foreign: tuple[tuple[str, str], ...] = ()
+        self._gone: set[str] = set()
         self._issuer_store = issuer_store
         self._trust_domain = trust_domain
         self._lifetimes = lifetimes
@@ -116,13 +117,16 @@ class Authority:
         ours = {*names.known, *domains, self._trust_domain}
         # Whatever somebody else vouches for is never one of ours.
         foreign = tuple(each for each in self._foreign if each[0] not in ours)
-        alone = domains == (self._trust_domain,) and not foreign
+        gone = tuple(sorted(self._gone - ours))
+        alone = domains == (self._trust_domain,) and not foreign and not gone
         serving = tuple(sorted({*names.serving, *self._aliases})) if names.renewing else ()
-        return NO_PEERS if alone else Peers(self._trust_domain, domains, foreign, serving)
+        return Peers(self._trust_domain) if alone else Peers(self._trust_domain, domains, foreign, serving, gone)
 
     def trust(self, foreign: Iterable[tuple[str, str]]) -> None:
         """Accept identities of these other trust domains, each proven by its own roots, PEM; and of no other."""
+        before = {name for name, _ in self._foreign}
         self._foreign = tuple(sorted(foreign))
+        self._gone = (self._gone | before) - {name for name, _ in self._foreign}
         self._use(self._issuers)
 
     @property

@@ -1,6 +1,6 @@
 """Callers of other meshes, as the annotation of a TrafficTarget names them by SPIFFE ID.
 
-Rule: fail closed. A name that is written wrong grants nothing, and so does one of our own mesh: it is a ServiceAccount's.
+Rule: fail closed. A name that is written wrong grants nothing, and so does one of our own mesh: a ServiceAccount.
 Whether a name can be proven is the bundle's matter (docs/federation.md).
 """
 

@@ -22,24 +22,32 @@ class Peers:
     """`home` is how identities of the mesh are called inside the control plane, `domains` how on the wire.
 
     No `domains`: as inside. `foreign` are other trust domains with their roots, PEM, sorted by name. `serving` are the
-    names that servers are accepted by, where that are not all `domains`.
+    names that servers are accepted by, where that are not all `domains`. `gone` were foreign: connections that they
+    began may still be there.
     """
 
     home: str = ""
     domains: tuple[str, ...] = ()
     foreign: tuple[tuple[str, str], ...] = ()
     serving: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
     @property
     def servers(self) -> Peers:
         """The same for those who are called, in a cluster: whose roots prove them is said elsewhere."""
-        return Peers(self.home, self.serving or self.domains)
+        return Peers(self.home, self.serving or self.domains, self.unproven)
+
+    @property
+    def unproven(self) -> tuple[tuple[str, str], ...]:
+        """The other trust domains without their roots, for whoever needs the names only."""
+        return tuple((name, "") for name in self.foreign_names)
 
     def uris(self, identity: Identity) -> tuple[str, ...]:
-        """All SPIFFE IDs by which this identity is accepted."""
-        if identity.trust_domain != self.home or not self.domains:
-            return (identity.uri,)
-        return tuple(identity._replace(trust_domain=domain).uri for domain in self.domains)
+        """All SPIFFE IDs by which this identity is accepted; none where nobody vouches for it any more."""
+        if identity.trust_domain == self.home and self.domains:
+            return tuple(identity._replace(trust_domain=domain).uri for domain in self.domains)
+        known = {self.home, *self.domains, *self.foreign_names}
+        return (identity.uri,) if not self.home or identity.trust_domain in known else ()
 
     def all_uris(self, identities: Iterable[Identity]) -> list[str]:
         """The SPIFFE IDs of all of them, sorted."""

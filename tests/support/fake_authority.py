@@ -15,6 +15,11 @@ from xds import pb
 from xds.names import BUNDLE_SECRET, LEAF_SECRET
 from xds.resource import SECRET, Resource, encode
 
+SIGNATURES = x509.KeyUsage(
+    digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
+    key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -68,6 +73,8 @@ class FakeAuthority:
         if uri:
             names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
             builder = builder.add_extension(names, critical=True)
+            # X509-SVID §4.3 demands it, and so does Envoy where it tells trust domains apart.
+            builder = builder.add_extension(SIGNATURES, critical=True)
         return builder.sign(self._key, hashes.SHA256())
 
 

@@ -49,7 +49,7 @@ def requesters(port: InboundPort, peers: Peers = NO_PEERS) -> Requesters | None:
     if port.protocol is Protocol.TCP:
         return None
     return Requesters(
-        port.port, port.protocol, port.open, port.http_rules, replace(peers, foreign=_unproven(peers), serving=())
+        port.port, port.protocol, port.open, port.http_rules, replace(peers, foreign=peers.unproven, serving=())
     )
 
 
@@ -102,18 +102,13 @@ def _accepting(
     return encode(name, pb.Secret(name=name, validation_context=context))
 
 
-def _unproven(peers: Peers) -> tuple[tuple[str, str], ...]:
-    """Other trust domains without their roots, of which a route knows nothing."""
-    return tuple((name, "") for name in peers.foreign_names)
-
-
 def _policies(port: Requesters) -> Mapping[str, pb.Policy]:
     """One policy for each rule, by its origin. A rule without callers grants nothing (rule F1)."""
     if port.open:
         return {"open": pb.Policy(permissions=[pb.Permission(any=True)], principals=[_not_foreign(port.peers)])}
     policies: dict[str, pb.Policy] = {}
     for rule in port.rules:
-        if rule.identities:
+        if port.peers.all_uris(rule.identities):
             policies[_unused(rule.origin, policies)] = _policy(rule, port.peers)
     return policies
 
@@ -130,9 +125,10 @@ def _principals(identities: Iterable[Identity], peers: Peers) -> list[pb.Princip
 
 def _not_foreign(peers: Peers) -> pb.Principal:
     """Everyone, but whoever another mesh vouches for: those are let in by name only."""
-    if not peers.foreign:
+    names = sorted({*peers.foreign_names, *peers.gone})
+    if not names:
         return pb.Principal(any=True)
-    theirs = [_named(pb.StringMatcher(prefix=f"spiffe://{name}/")) for name in peers.foreign_names]
+    theirs = [_named(pb.StringMatcher(prefix=f"spiffe://{name}/")) for name in names]
     return pb.Principal(not_id=pb.Principal(or_ids=pb.Principal.Set(ids=theirs)))
 
 
