@@ -23,6 +23,7 @@ from ca.issuer_folder import IssuerFolder
 from ca.keeping import IssuerStore, Progress
 from ca.reports import NOTHING_SEEN, Seen
 from ca.rotation import Action, Wish, decide_leaf
+from ca.sealing import Sealing
 from ca.settling import DEFAULT_LIFETIMES, Issuers, Lifetimes
 from ca.storage import Folder, StorageError
 from kube.clock import SYSTEM_CLOCK, Clock
@@ -93,6 +94,7 @@ class Authority:
         trust_domain: str,
         *,
         lifetimes: Lifetimes = DEFAULT_LIFETIMES,
+        sealing: Sealing | None = None,
         clock: Clock = SYSTEM_CLOCK,
         chance: Callable[[], float] = random.random,
         aliases: Iterable[str] = (),
@@ -102,7 +104,7 @@ class Authority:
         Raises StorageError (one sentence for a person) when the folder can't be trusted or used, and ValueError
         when `trust_domain` is none.
         """
-        issuer_folder = IssuerFolder(Folder.open(folder), trust_domain, lifetimes)
+        issuer_folder = IssuerFolder(Folder.open(folder), trust_domain, lifetimes, sealing)
         return cls(issuer_folder, issuer_folder.settle(clock), trust_domain, lifetimes, clock, chance, aliases)
 
     def bundle_pem(self) -> bytes:

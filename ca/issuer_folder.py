@@ -16,6 +16,7 @@ from ca.advancing import look, taken_over
 from ca.keeping import NAMES, Kept, Progress, asked_of, from_data, renamed, to_data
 from ca.reports import NOTHING_SEEN, Seen, report
 from ca.rotation import Wish
+from ca.sealing import Sealing
 from ca.settling import DEFAULT_LIFETIMES, Issuers, Lifetimes, settle
 from ca.storage import Folder
 from kube.clock import SYSTEM_CLOCK, Clock
@@ -30,7 +31,10 @@ log = structlog.get_logger(__name__)
 class IssuerFolder:
     """Issuers kept in a Folder; implements ca.keeping.IssuerStore."""
 
-    def __init__(self, folder: Folder, trust_domain: str, lifetimes: Lifetimes) -> None:
+    def __init__(
+        self, folder: Folder, trust_domain: str, lifetimes: Lifetimes, sealing: Sealing | None = None
+    ) -> None:
+        self._sealing = sealing or Sealing()
         self._folder = folder
         self._trust_domain = trust_domain
         self._lifetimes = lifetimes
@@ -67,8 +71,8 @@ class IssuerFolder:
                 where,
                 kept.domains,
             )
-            if settled.made:
-                self._write(settled.issuers)
+            # Also where nothing was made: keys that are in clear are sealed now.
+            self._write(settled.issuers)
             settled.tell()
         return settled.issuers
 
@@ -105,12 +109,14 @@ class IssuerFolder:
 
     def _read(self) -> Kept:
         data = {name: content for name in NAMES if (content := self._folder.read(name)) is not None}
-        return from_data(data, self._trust_domain, self._place)
+        return from_data(self._sealing.opened(data, self._place), self._trust_domain, self._place)
 
     def _write(self, issuers: Issuers) -> None:
-        wanted = to_data(issuers)
+        wanted = self._sealing.closed(to_data(issuers))
         there = {name: self._folder.read(name) for name in NAMES}
-        self._folder.write_all({name: wanted.get(name) for name in NAMES if there[name] != wanted.get(name)})
+        changes = {name: wanted.get(name) for name in NAMES if there[name] != wanted.get(name)}
+        if changes:
+            self._folder.write_all(changes)
 
     def _place(self, name: str) -> str:
         return str(self._folder.path / name)

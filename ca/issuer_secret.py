@@ -24,6 +24,7 @@ from ca.advancing import look, rotating, taken_over
 from ca.keeping import INTERMEDIATE, NAMES, ROOT, Kept, Progress, asked_of, from_data, renamed, to_data
 from ca.reports import NOTHING_SEEN, Attendance, Report, Seen, longest_leaf, read_report, report
 from ca.rotation import Wish
+from ca.sealing import Sealing
 from ca.settling import Issuers, Lifetimes, settle
 from ca.storage import StorageError
 from kube.client import ApiError, ApiUnavailable, Client
@@ -65,7 +66,9 @@ class IssuerSecret:
         *,
         instance: str = "",
         exists: Callable[[str], bool | None] = lambda _: None,
+        sealing: Sealing | None = None,
     ) -> None:
+        self._sealing = sealing or Sealing()
         self._client = client
         self._namespace = namespace
         self._trust_domain = trust_domain
@@ -85,7 +88,7 @@ class IssuerSecret:
         with _in_words(self._where):
             for _ in range(MOST_TRIES):
                 secret = await self._get()
-                kept = self._read(secret) if secret is not None else Kept()
+                kept = await self._read(secret) if secret is not None else Kept()
                 settled = settle(
                     kept.root,
                     kept.intermediate,
@@ -108,7 +111,7 @@ class IssuerSecret:
             secret = await self._get()
             if secret is None:
                 return await self._restored(issuers)
-            kept = self._read(secret)
+            kept = await self._read(secret)
             if kept.intermediate is None and kept.root and kept.root.certificate == issuers.root.certificate:
                 if self._writes():
                     await self._swap(secret, issuers, None)
@@ -134,7 +137,7 @@ class IssuerSecret:
                 if secret is None:
                     raise StorageError(f"{self._where} is not there")
                 leaf = longest_leaf(self._reports(secret).values(), self._lifetimes.leaf)
-                asked = change(self._read(secret), leaf)
+                asked = change(await self._read(secret), leaf)
                 if await self._swap(secret, asked, None):
                     return asked
         raise StorageError(f"{self._where} is changed by others all the time")
@@ -189,7 +192,9 @@ class IssuerSecret:
         self, secret: Secret | None, issuers: Issuers, ours: Report | None, drop: tuple[str, ...] = ()
     ) -> bool:
         """Whether this is in the Secret now, in place of what was read; False when another was faster."""
-        wanted: dict[str, bytes | None] = {**dict.fromkeys(NAMES), **dict.fromkeys(drop), **to_data(issuers)}
+        # Sealing takes a moment, and may ask somebody far away.
+        sealed = await asyncio.to_thread(self._sealing.closed, to_data(issuers))
+        wanted: dict[str, bytes | None] = {**dict.fromkeys(NAMES), **dict.fromkeys(drop), **sealed}
         if ours is not None and self._instance:
             wanted[REPLICA + self._instance] = msgspec.json.encode(ours)
         if secret is None:
@@ -215,10 +220,11 @@ class IssuerSecret:
             return ()
         return tuple(REPLICA + name for name in self._reports(secret) if name.rpartition("_")[0] == pod)
 
-    def _read(self, secret: Secret) -> Kept:
+    async def _read(self, secret: Secret) -> Kept:
         data = secret.get("data") or {}
         there = {name: found for name in NAMES if (found := _decoded(data, name)) is not None}
-        return from_data(there, self._trust_domain, self._place)
+        opened = await asyncio.to_thread(self._sealing.opened, there, self._place)
+        return from_data(opened, self._trust_domain, self._place)
 
     async def _get(self) -> Secret | None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ca.authority import Authority
 from ca.providers.records import FolderRecords
 from ca.providers.settings import Surroundings
+from ca.sealing import sealing
 from ca.storage import Folder
 from ca.tokens import TokenAuthenticator
 from controlplane.plane import ControlPlane, assemble
@@ -23,6 +24,7 @@ def control_plane(settings: ControlPlaneSettings) -> ControlPlane:
         settings.ca_folder,
         settings.mesh.trust_domain,
         lifetimes=settings.lifetimes,
+        sealing=sealing(settings.ca_key),
         aliases=settings.trust_domain_aliases,
     )
     around = Surroundings(trust_domain=settings.mesh.trust_domain, clock=SYSTEM_CLOCK)

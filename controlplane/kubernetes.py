@@ -15,6 +15,7 @@ from ca.issuer_secret import NAME as ISSUERS
 from ca.issuer_secret import IssuerSecret
 from ca.providers.records import SecretRecords
 from ca.providers.settings import Surroundings
+from ca.sealing import sealing
 from ca.settling import Issuers
 from ca.storage import StorageError
 from ca.token_review import ReviewSettings, TokenReviewer
@@ -88,6 +89,7 @@ async def _authority(
     store = IssuerSecret(
         client, settings.namespace, domain, lifetimes, lambda: leadership.leading,
         instance=settings.instance, exists=lambda other: _is_there(source, settings, other),
+        sealing=sealing(settings.ca_key),
     )  # fmt: skip
     issuers = await _issuers(store, clock)
     return Authority(store, issuers, domain, lifetimes, clock, random.random, settings.trust_domain_aliases)

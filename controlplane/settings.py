@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ca.providers.settings import ProviderFile
+from ca.sealing import SealSettings
 from ca.settling import Lifetimes
 from kube.settings import ClientSettings
 from mesh.settings import MeshSettings
@@ -51,6 +52,8 @@ class PlaneSettings:
     drain: timedelta = timedelta(0)
     prometheus_url: str = ""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    ca_key: SealSettings = field(default_factory=SealSettings)
+    """How our own issuers' keys are encrypted where they are kept."""
     ca_provider: ProviderFile | None = None
     """Who signs workloads' leaves in Weft's place (docs/ca-providers.md)."""
     trust_domain_aliases: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ import typer
 import uvloop
 
 from ca.providers.settings import ProviderFile, ProviderSettingsError, read_settings
+from ca.sealing import SealSettings
 from ca.settling import DEFAULT_LIFETIMES, Lifetimes
 from ca.storage import StorageError
 from controlplane import logs
@@ -61,6 +62,12 @@ def run(
     trust_domain_alias: options.TrustDomainAlias = None,
     federation: options.Federation = None,
     bundle_port: options.BundlePort = None,
+    ca_key_passphrase_file: Annotated[
+        Path | None, typer.Option(help="A file whose first line encrypts Weft's own CA keys where they are kept.")
+    ] = None,
+    ca_key_command: Annotated[
+        str, typer.Option(help="A command that does it instead: `COMMAND encrypt` and `COMMAND decrypt`.")
+    ] = "",
     ca_provider: Annotated[
         Path | None, typer.Option(help="A file that says who signs workloads' certificates; else Weft does.")
     ] = None,
@@ -101,6 +108,7 @@ def run(
         prometheus_url=prometheus_url,
         trust_domain_aliases=tuple(trust_domain_alias or ()), federation=federation, bundle_port=bundle_port,
         ca_provider=_provider(ca_provider),
+        ca_key=SealSettings(passphrase_file=ca_key_passphrase_file, command=ca_key_command),
         lifetimes=Lifetimes(
             root=root_lifetime, intermediate=intermediate_lifetime, leaf=leaf_lifetime,
             notice=NOTICE if bundle_port is not None else timedelta(0),
