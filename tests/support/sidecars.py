@@ -138,14 +138,14 @@ class Pod:
 class Sidecars:
     """A bridge, pods on it, and what they are told."""
 
-    def __init__(self, folder: Path, ads: FakeAds) -> None:
+    def __init__(self, folder: Path, ads: FakeAds, settings: TranslateSettings) -> None:
         self._folder = folder
         self._run = secrets.token_hex(3)
         self._hub = f"weft-{self._run}-hub"
         self.ads = ads
         self.authority = FakeAuthority()
         self.pods: dict[str, Pod] = {}
-        self._translator = Translator(TranslateSettings())
+        self._translator = Translator(settings)
         self._secrets: dict[Any, Any] = {}
 
     def apply(self, mesh: Mesh) -> None:
@@ -201,7 +201,9 @@ class Sidecars:
             f" {envoy_binary()} -c {config} --concurrency 1 -l warning --disable-hot-restart --drain-time-s 3"
         )
         with (pod.folder / "log").open("w") as log:
-            pod.envoy = await asyncio.create_subprocess_exec(*command.split(), stdout=log, stderr=log)
+            pod.envoy = await asyncio.create_subprocess_exec(
+                *command.split(), stdout=log, stderr=log, env={**os.environ, **_environment(pod.id)}
+            )
         await self.until(lambda: self._ready(pod), f"{pod.id} is ready")
 
     async def _ready(self, pod: Pod) -> bool:
@@ -235,17 +237,25 @@ class Sidecars:
 
 
 @contextlib.asynccontextmanager
-async def sidecars() -> AsyncIterator[Sidecars]:
+async def sidecars(settings: TranslateSettings | None = None) -> AsyncIterator[Sidecars]:
     """A lab, gone without a trace at the end."""
     with tempfile.TemporaryDirectory(prefix="weft-lab-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # noqa: ASYNC240 - Envoy runs as another user and must get in
         async with FakeAds(folder) as ads:
-            lab = Sidecars(folder, ads)
+            lab = Sidecars(folder, ads, settings or TranslateSettings())
             try:
                 yield lab
             finally:
                 await lab.stop()
+
+
+def _environment(pod: PodId) -> dict[str, str]:
+    """What the injector puts into a sidecar's environment."""
+    return {
+        "POD_NAME": pod.name, "POD_NAMESPACE": pod.namespace,
+        "OTEL_RESOURCE_ATTRIBUTES": f"service.name={pod.name},service.namespace={pod.namespace}",
+    }  # fmt: skip
 
 
 def envoy_binary() -> Path:
