@@ -31,9 +31,7 @@ log = structlog.get_logger(__name__)
 class IssuerFolder:
     """Issuers kept in a Folder; implements ca.keeping.IssuerStore."""
 
-    def __init__(
-        self, folder: Folder, trust_domain: str, lifetimes: Lifetimes, sealing: Sealing | None = None
-    ) -> None:
+    def __init__(self, folder: Folder, trust_domain: str, lifetimes: Lifetimes, sealing: Sealing | None = None) -> None:
         self._sealing = sealing or Sealing()
         self._folder = folder
         self._trust_domain = trust_domain

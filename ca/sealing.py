@@ -34,7 +34,7 @@ PLAIN: Final = b"-----BEGIN PRIVATE KEY-----"
 ENCRYPTED: Final = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 BY_COMMAND: Final = b"-----BEGIN WEFT SEALED KEY-----\n"
 END: Final = b"\n-----END WEFT SEALED KEY-----\n"
-PASSPHRASE: Final = "WEFT_CA_KEY_PASSPHRASE"
+PASSPHRASE: Final = "WEFT_CA_KEY_PASSPHRASE"  # noqa: S105 - its name
 """The environment variable with the passphrase."""
 
 
