@@ -12,16 +12,18 @@ from typing import Protocol, TypeVar
 from kube.objects import Namespace, Pod, Service
 from kube.problem import Problem, Severity
 from mesh.bindings import BindingInput, Bound, bind
+from mesh.egress import PolicyInput, permit
 from mesh.exports import read_exports
 from mesh.lookup import KINDS, Absent, Found
 from mesh.model import Identity, ServiceId
 from mesh.modes import Annotated, namespace_modes, pod_modes
 from mesh.names import Misnamed, service_named
-from mesh.settings import MeshSettings
+from mesh.settings import Egress, MeshSettings
 from mesh.splits import Split, SplitInput, read_split
 from mesh.subjects import BINDING, Bindings
 from mesh.targets import TargetInput, decide
 from smi.kinds import (
+    EgressPolicy,
     HttpMatch,
     HTTPRouteGroup,
     IdentityBinding,
@@ -68,6 +70,8 @@ def _judged(item: Anything, settings: MeshSettings, cluster: Cluster | None) -> 
         return _target(item, settings, cluster)
     if isinstance(item, TrafficSplit):
         return _split(item, settings, cluster)
+    if isinstance(item, EgressPolicy):
+        return _policy(item, settings, cluster)
     if isinstance(item, IdentityBinding):
         return Judgement(bind(BindingInput(item, settings.trust_domain)).problems)
     return Judgement(_annotations(item, settings))
@@ -118,6 +122,18 @@ def _split(split: TrafficSplit, settings: MeshSettings, cluster: Cluster | None)
     all_problems = read_split(SplitInput(split, found, settings.cluster_domain)).problems
     lacks = [problem for problem in all_problems if problem not in mistakes]
     return Judgement(mistakes, (*idle, *lacks, *_absent_services(understood, settings, cluster)))
+
+
+def _policy(policy: EgressPolicy, settings: MeshSettings, cluster: Cluster | None) -> Judgement:
+    """An EgressPolicy, as where egress is refused: whether it is can't be told from the policy."""
+    domains = settings.trust_domain, settings.cluster_domain
+    wished = tuple(_wished(policy.namespace, rule) for rule in policy.matches or ())
+    mistakes = permit(PolicyInput(policy, wished, Egress.REFUSED, *domains)).problems
+    if cluster is None:
+        return Judgement(mistakes)
+    found = tuple(_found(cluster, policy.namespace, rule) for rule in policy.matches or ())
+    all_problems = permit(PolicyInput(policy, found, Egress.REFUSED, *domains)).problems
+    return Judgement(mistakes, tuple(problem for problem in all_problems if problem not in mistakes))
 
 
 def _silent(split: Split) -> Problem:

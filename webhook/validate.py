@@ -27,7 +27,7 @@ from webhook.marks import MARKED, marks, marks_problems
 
 log = structlog.get_logger(__name__)
 
-GROUPS: Final = frozenset({"split.smi-spec.io", "access.smi-spec.io", "specs.smi-spec.io"})
+GROUPS: Final = frozenset({"split.smi-spec.io", "access.smi-spec.io", "specs.smi-spec.io", "weft.dev"})
 """The API groups whose objects are read."""
 
 WARNING_LENGTH: Final = 255

@@ -39,6 +39,7 @@ PATHS: Final = {
     "HTTPRouteGroup": ("specs.smi-spec.io/v1alpha4", "httproutegroups"),
     "TCPRoute": ("specs.smi-spec.io/v1alpha4", "tcproutes"),
     "UDPRoute": ("specs.smi-spec.io/v1alpha4", "udproutes"),
+    "EgressPolicy": ("weft.dev/v1alpha1", "egresspolicies"),
 }
 """Kind → apiVersion and plural, where the uid of an object is asked for. Of SMI kinds the newest version."""
 
