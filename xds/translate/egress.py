@@ -93,7 +93,7 @@ def _listener(way: Way, bind_address: str, detection_timeout: float) -> pb.Liste
         named = [lookup.by_server_name(way.port), tcp.towards(naming.egress_names(way.port), OUTSIDE)]
         listener.filter_chains.append(chain(BY_NAME, *named))
         listener.filter_chains.append(chain(HTTP, http.towards_outside(name, lookup.by_authority())))
-    listener.default_filter_chain.CopyFrom(chain(REFUSED, tcp.refusing("refused/outside", http.NOT_GRANTED)))
+    listener.default_filter_chain.CopyFrom(chain(REFUSED, tcp.refusing("refused/outside", http.NOT_GRANTED, own=True)))
     listener.filter_chain_matcher.CopyFrom(tree(pb.DestinationPortInput, {str(way.port): _by_address(way)}))
     return listener
 

@@ -27,6 +27,8 @@ _CONNECTION: Final = {
     "source_address": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
     "destination_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
 }
+_OWN: Final = {"source": "%CEL(xds.node.cluster)%"}
+"""Who calls, where the caller's own sidecar refuses: SERVICEACCOUNT.NAMESPACE, as its node has it. There is no peer."""
 _REQUEST: Final = {
     **_CONNECTION,
     "method": "%REQ(:METHOD)%",
@@ -38,19 +40,19 @@ _REQUEST: Final = {
 
 def every_request(reason: str) -> pb.AccessLog:
     """For a connection manager that only refuses."""
-    return _log(_REQUEST | {"reason": reason})
+    return _log(_REQUEST | _OWN | {"reason": reason})
 
 
 def requests_without_cluster(reason: str, destination: str) -> pb.AccessLog:
     """Requests for a destination whose clusters were taken away from this caller."""
-    log = _log(_REQUEST | {"destination": destination, "reason": reason})
+    log = _log(_REQUEST | _OWN | {"destination": destination, "reason": reason})
     log.filter.response_flag_filter.flags.append(NO_CLUSTER)
     return log
 
 
 def requests_refused(reason: str) -> pb.AccessLog:
     """Requests to addresses outside the mesh that a route or RBAC answered with 403."""
-    log = _log(_REQUEST | {"destination": "outside", "reason": reason})
+    log = _log(_REQUEST | _OWN | {"destination": "outside", "reason": reason})
     return only(log, f"{_DENIED} || response.code_details == 'direct_response'")
 
 
@@ -84,9 +86,9 @@ def requests_served(destination: str, wanted: AccessLog) -> list[pb.AccessLog]:
     return [log]
 
 
-def every_connection(reason: str) -> pb.AccessLog:
-    """For a chain that only refuses."""
-    return _log(_CONNECTION | {"reason": reason})
+def every_connection(reason: str, *, own: bool = False) -> pb.AccessLog:
+    """For a chain that only refuses. `own`: the caller is the sidecar's own pod."""
+    return _log(_CONNECTION | (_OWN if own else {}) | {"reason": reason})
 
 
 def handshakes_denied() -> pb.AccessLog:

@@ -37,8 +37,8 @@ def outbound_listener(egress: Egress, meshed: Iterable[MeshedAddress], settings:
     listener.filter_chains.extend(
         [
             chain(REFUSE_HTTP, http.refusing(settings.observing)),
-            chain(REFUSE_TCP, tcp.refusing(REFUSE_TCP, http.NOT_PERMITTED, told)),
-            chain(REFUSE_LOOP, tcp.refusing(REFUSE_LOOP, LOOP)),
+            chain(REFUSE_TCP, tcp.refusing(REFUSE_TCP, http.NOT_PERMITTED, told, own=True)),
+            chain(REFUSE_LOOP, tcp.refusing(REFUSE_LOOP, LOOP, own=True)),
         ]
     )
     listener.default_filter_chain.CopyFrom(chain(OUTSIDE, _outside(egress)))
@@ -49,7 +49,7 @@ def outbound_listener(egress: Egress, meshed: Iterable[MeshedAddress], settings:
 
 def _outside(egress: Egress) -> pb.Filter:
     if egress is Egress.REFUSED:
-        return tcp.refusing("refused/outside", EGRESS_REFUSED)
+        return tcp.refusing("refused/outside", EGRESS_REFUSED, own=True)
     return tcp.towards(naming.PASSTHROUGH_CLUSTER, OUTSIDE)
 
 

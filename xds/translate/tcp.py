@@ -60,11 +60,11 @@ def in_plaintext(stat_prefix: str, told: Iterable[pb.AccessLog] = ()) -> pb.Filt
     return _filter(_inbound(stat_prefix, told))
 
 
-def refusing(stat_prefix: str, reason: str, told: Iterable[pb.AccessLog] = ()) -> pb.Filter:
-    """Closes every connection at once: the cluster it names does not exist."""
+def refusing(stat_prefix: str, reason: str, told: Iterable[pb.AccessLog] = (), *, own: bool = False) -> pb.Filter:
+    """Closes every connection at once: the cluster it names does not exist. `own`: those of the sidecar's own pod."""
     proxy = _proxy(stat_prefix)
     proxy.cluster = naming.REFUSED_CLUSTER
-    proxy.access_log.append(logs.every_connection(reason))
+    proxy.access_log.append(logs.every_connection(reason, own=own))
     proxy.access_log.extend(told)
     return _filter(proxy)
 
