@@ -48,8 +48,8 @@ class Seal(Protocol):
     def close(self, key_pem: bytes) -> bytes:
         """The key, encrypted."""
 
-    def open(self, sealed: bytes) -> bytes:
-        """The key in clear (PKCS #8, unencrypted)."""
+    def open(self, sealed: bytes) -> tuple[bytes, bool]:
+        """The key in clear (PKCS #8, unencrypted), and whether it would be sealed the same way now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class SealSettings:
 
 
 class PassphraseSeal:
-    """The first passphrase seals, all of them open: so one can follow another. An empty first one seals nothing."""
+    """The first passphrase seals, all of them open: so one can follow another. An empty first one takes seals away."""
 
     def __init__(self, passphrases: tuple[bytes, ...]) -> None:
         self._passphrases = passphrases
@@ -73,7 +73,7 @@ class PassphraseSeal:
         key = load_pem_private_key(key_pem, password=None)
         return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(self._passphrases[0]))
 
-    def open(self, sealed: bytes) -> bytes:
+    def open(self, sealed: bytes) -> tuple[bytes, bool]:
         """As Seal says."""
         if not sealed.startswith(ENCRYPTED):
             raise SealError("holds a key that was sealed by a command: start with --ca-key-command")
@@ -82,7 +82,8 @@ class PassphraseSeal:
                 key = load_pem_private_key(sealed, password=passphrase)
             except (ValueError, TypeError, UnsupportedAlgorithm):
                 continue
-            return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            clear = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            return clear, passphrase == self._passphrases[0]
         raise SealError("holds a key that none of the passphrases opens")
 
 
@@ -97,7 +98,7 @@ class CommandSeal:
         """As Seal says."""
         return BY_COMMAND + b64encode(self._run("encrypt", key_pem)) + END
 
-    def open(self, sealed: bytes) -> bytes:
+    def open(self, sealed: bytes) -> tuple[bytes, bool]:
         """As Seal says."""
         if not sealed.startswith(BY_COMMAND):
             raise SealError("holds a key that was sealed with a passphrase: start with --ca-key-passphrase-file")
@@ -108,7 +109,7 @@ class CommandSeal:
         opened = self._run("decrypt", content)
         if not opened.startswith(PLAIN):
             raise SealError(f"holds a key of which `{self._words[0]} … decrypt` makes no key")
-        return opened
+        return opened, True
 
     def _run(self, action: str, content: bytes) -> bytes:
         name = f"`{self._words[0]} … {action}`"
@@ -159,8 +160,10 @@ class Sealing:
             return known
         if self._seal is None:
             raise SealError("holds an encrypted key: start with the passphrase or command that it was sealed with")
-        clear = content[:at] + self._seal.open(content[at:])
-        self._remember(clear, content)
+        key, current = self._seal.open(content[at:])
+        clear = content[:at] + key
+        if current:
+            self._remember(clear, content)
         return clear
 
     def _close(self, content: bytes) -> bytes:
