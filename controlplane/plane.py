@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from ca.authority import Authority
+from ca.providers.settings import SpireFile
 from controlplane.admin import AdminServer, admin_api, admin_server, listen
 from controlplane.ca_api import ca_routes
 from controlplane.ca_metrics import AuthorityCollector
@@ -39,6 +40,7 @@ from sources.store import Store
 from xds.cache import Cache
 from xds.peer import Authenticator
 from xds.server import Certificate, ServerSettings, XdsServer
+from xds.translate.certificates import OURS, Certificates
 from xds.translate.observing import Observing
 from xds.translate.world import TranslateSettings, Translator
 
@@ -214,7 +216,7 @@ def assemble(
     api.include_router(tap_routes(server.taps if settings.tap else None, lambda: status.world.proxies))
     told = telling(store, settings.mesh.cluster_domain, settings.prometheus_url)
     api.include_router(traffic_routes(told))
-    builder, translator = Builder(settings.mesh), Translator(TranslateSettings(observing=Observing(tap=settings.tap)))
+    builder, translator = Builder(settings.mesh), Translator(_translation(settings))
     plane = ControlPlane(
         settings=settings,
         source=source,
@@ -237,6 +239,13 @@ def assemble(
         plane.parts["bundle endpoint"] = endpoint.run
     api.include_router(federation_routes(authority, plane.federation))
     return plane
+
+
+def _translation(settings: PlaneSettings) -> TranslateSettings:
+    certificates, chosen = OURS, settings.ca_provider
+    if isinstance(chosen, SpireFile):
+        certificates = Certificates(leaf=chosen.certificate_name, bundle=chosen.bundle_name, elsewhere=True)
+    return TranslateSettings(observing=Observing(tap=settings.tap), certificates=certificates)
 
 
 def _certificate(authority: Authority, settings: PlaneSettings) -> Certificate:

@@ -16,6 +16,7 @@ from proxy import exposition, ports, probes, tapping
 from proxy.exposition import AppMetrics
 from proxy.probes import TYPE, AskHttp, Document, Probe
 from smi.regex import PROGRAM_LIMIT, PROGRAM_LIMIT_KEY
+from xds.names import WORKLOAD_API_CLUSTER
 
 POD_IP: Final = "$(POD_IP)"
 """The pod's address, which Kubernetes fills into a container's arguments."""
@@ -40,7 +41,8 @@ class BootstrapSettings:
     `mark` is put on the sockets of the proxy's connections (not on those to the control plane, which gRPC's own library
     makes). `heap_bytes`, where known, is when Envoy gives memory back and at last refuses requests. `drain_seconds` is
     how long a replaced listener's connections may go on. `workload` is what made the pod, `app_metrics` where its app
-    tells metrics; both are for the metrics port only.
+    tells metrics; both are for the metrics port only. `spiffe_socket` is the Unix socket of a SPIFFE Workload API that
+    serves certificates, where there is one.
     """
 
     control_plane_host: str = XDS_HOST
@@ -55,6 +57,7 @@ class BootstrapSettings:
     drain_seconds: int = 45
     probes: tuple[Probe, ...] = ()
     workload: WorkloadName = UNKNOWN
+    spiffe_socket: str = ""
     app_metrics: AppMetrics | None = None
 
 
@@ -74,6 +77,7 @@ def bootstrap(settings: BootstrapSettings) -> Document:
                 ),
                 *probes.clusters(settings.probes, settings.pod_address, options),
                 *_app_metrics_cluster(settings, options),
+                *_workload_api_cluster(settings),
             ],
         },
         **exposition.statistics(),
@@ -213,6 +217,24 @@ def _app_metrics_cluster(settings: BootstrapSettings, options: list[Document]) -
         return []
     ask = AskHttp(port=settings.app_metrics.port, path=settings.app_metrics.path)
     return [probes.cluster(exposition.APP_CLUSTER, ask, settings.pod_address, options)]
+
+
+def _workload_api_cluster(settings: BootstrapSettings) -> list[Document]:
+    """Who serves this sidecar's certificates where the control plane does not (xds.translate.certificates)."""
+    if not settings.spiffe_socket:
+        return []
+    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    http2 = {"@type": f"{TYPE}{options}", "explicit_http_config": {"http2_protocol_options": {}}}
+    endpoint = {"endpoint": {"address": {"pipe": {"path": settings.spiffe_socket}}}}
+    return [
+        {
+            "name": WORKLOAD_API_CLUSTER,
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "typed_extension_protocol_options": {options: http2},
+            "load_assignment": {"cluster_name": WORKLOAD_API_CLUSTER, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        }
+    ]
 
 
 def _to_admin(path: str, admin_path: str) -> Document:

@@ -14,6 +14,9 @@ BUNDLE_SECRET: Final = "bundle"  # noqa: S105 - a name, not a secret
 CALLERS_SECRET: Final = "callers"  # noqa: S105 - a name, not a secret
 """SDS: whom a handshake accepts behind which every request is judged. By name, since a change of it drains nothing."""
 
+WORKLOAD_API_CLUSTER: Final = "spiffe_workload_api"
+"""In the bootstrap document of sidecars that have one: where SDS is served by somebody else."""
+
 OUTBOUND_LISTENER: Final = "outbound"
 INBOUND_LISTENER: Final = "inbound"
 

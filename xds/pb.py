@@ -41,6 +41,7 @@ from xds._pb.envoy.config.core.v3.base_pb2 import (
 )
 from xds._pb.envoy.config.core.v3.config_source_pb2 import (
     AggregatedConfigSource,
+    ApiConfigSource,
     ApiVersion,
     ConfigSource,
     ExtensionConfigSource,
@@ -162,6 +163,7 @@ __all__ = [
     "AdditionalAddress",
     "Address",
     "AggregatedConfigSource",
+    "ApiConfigSource",
     "AndFilter",
     "Any",
     "ApiVersion",

@@ -13,6 +13,7 @@ from xds import pb
 from xds.peers import NO_PEERS, Peers
 from xds.resource import Resource, encode
 from xds.translate import naming
+from xds.translate.certificates import OURS, Certificates
 from xds.translate.naming import Flavour
 from xds.translate.sources import ads
 from xds.translate.transport import PLAINTEXT, upstream_mtls, upstream_plaintext
@@ -28,25 +29,29 @@ APP_SOURCE_V6: Final = "::6"
 """What connections to the app come from, so that the redirect rules let them through to it (docs/decisions/0012)."""
 
 
-def backend_cluster(backend: Backend, flavour: Flavour, peers: Peers = NO_PEERS) -> Resource:
+def backend_cluster(
+    backend: Backend, flavour: Flavour, peers: Peers = NO_PEERS, certificates: Certificates = OURS
+) -> Resource:
     """The cluster of a Backend; its endpoints come by EDS under the same name."""
     name = naming.backend_cluster(backend.id, flavour)
     cluster = _cluster(name)
     cluster.type = pb.Cluster.EDS
     cluster.eds_cluster_config.eds_config.CopyFrom(ads())
     cluster.lb_policy = pb.Cluster.LEAST_REQUEST
-    cluster.transport_socket.CopyFrom(upstream_mtls(backend.identities, flavour, peers))
+    cluster.transport_socket.CopyFrom(upstream_mtls(backend.identities, flavour, peers, certificates))
     cluster.transport_socket_matches.append(_unmeshed_endpoints())
     if flavour is Flavour.HTTP:
         _speak_http(cluster, always_http2=backend.protocol is Protocol.HTTP2)
     return encode(name, cluster)
 
 
-def pod_cluster(identity: Identity, flavour: Flavour, peers: Peers = NO_PEERS) -> Resource:
+def pod_cluster(
+    identity: Identity, flavour: Flavour, peers: Peers = NO_PEERS, certificates: Certificates = OURS
+) -> Resource:
     """Pods of one identity, at the address the app asked for. Bytes pass as they are, so no HTTP here."""
     name = naming.pod_cluster(identity, flavour)
     cluster = _original_destination(name)
-    cluster.transport_socket.CopyFrom(upstream_mtls([identity], flavour, peers))
+    cluster.transport_socket.CopyFrom(upstream_mtls([identity], flavour, peers, certificates))
     return encode(name, cluster)
 
 

@@ -39,7 +39,7 @@ def inbound_listener(ports: Iterable[InboundPort], access_log: AccessLog, settin
     sockets.wait_at_most(listener, settings.inspection_timeout)
     branches = {}
     for port in ports:
-        listener.filter_chains.extend(_chains(port, access_log, settings.observing))
+        listener.filter_chains.extend(_chains(port, access_log, settings))
         branches[str(port.port)] = _branch(port)
     told = taps.connections(settings.observing, taps.INBOUND, UNKNOWN_PORT)
     refuse = chain("refused/port", tcp.refusing("refused/port", UNKNOWN_PORT, told))
@@ -51,13 +51,13 @@ def inbound_listener(ports: Iterable[InboundPort], access_log: AccessLog, settin
     return encode(INBOUND_LISTENER, listener)
 
 
-def _chains(port: InboundPort, access_log: AccessLog, observing: Observing) -> Iterator[pb.FilterChain]:
-    name = naming.inbound(port.port)
+def _chains(port: InboundPort, access_log: AccessLog, settings: TranslateSettings) -> Iterator[pb.FilterChain]:
+    name, observing = naming.inbound(port.port), settings.observing
     if port.protocol is not Protocol.TCP:
-        mtls = transport.downstream_mtls()
+        mtls = transport.downstream_mtls(settings.certificates)
         yield chain(_name("mtls-http", port), http.towards_app(name, access_log, observing), transport=mtls)
     if not port.protocol.is_http:
-        mtls = transport.downstream_mtls_by_secret(name)
+        mtls = transport.downstream_mtls_by_secret(name, settings.certificates)
         yield chain(_name("mtls-tcp", port), tcp.towards_app(name, taps.ended(observing, taps.INBOUND)), transport=mtls)
     yield from _plaintext_chains(port, access_log, observing)
 

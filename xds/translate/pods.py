@@ -16,6 +16,7 @@ from xds.resource import Resource
 from xds.translate import clusters
 from xds.translate.addresses import Place, places
 from xds.translate.destinations import pod_listener
+from xds.translate.certificates import Certificates
 from xds.translate.naming import Flavour
 
 PodPort = tuple[PodId, int]
@@ -45,7 +46,7 @@ class Reachable:
 class Pods:
     """Makes what pods are reached by, and remembers it between rounds."""
 
-    def __init__(self, detection_timeout: float) -> None:
+    def __init__(self, detection_timeout: float, certificates: Certificates) -> None:
         self._ports = Remembered(_ports)
         self._places = RememberedMap[PodPort, PodDestination, tuple[Place, ...]](
             lambda pod: places(pod.port, pod.addresses)
@@ -56,7 +57,7 @@ class Pods:
         self._listeners = RememberedMap[PodPort, Leaf, Resource](lambda leaf: pod_listener(*leaf, detection_timeout))
         self._peers = Remembered(_peers)
         self._clusters = RememberedMap[Peer, tuple[Identity, Flavour, Peers], Resource](
-            lambda leaf: clusters.pod_cluster(*leaf)
+            lambda leaf: clusters.pod_cluster(*leaf, certificates)
         )
         self._reachable = Remembered(_reachable)
 

@@ -70,12 +70,12 @@ class Outside:
         self._uses = Joined[PortId, frozenset[Use]](destinations.uses)
         self._by_backend = Remembered(_by_backend)
         self._clusters = RememberedMap[Use, tuple[Backend, Flavour, Peers], Resource](
-            lambda leaf: clusters.backend_cluster(*leaf)
+            lambda leaf: clusters.backend_cluster(*leaf, settings.certificates)
         )
         self._endpoints = RememberedMap[Use, tuple[PortId, Flavour, tuple[Endpoint, ...]], Resource](
             lambda leaf: backend_endpoints(*leaf)
         )
-        self._pods = Pods(timeout)
+        self._pods = Pods(timeout, settings.certificates)
         self._destinations_of = Remembered(_destinations_of)
         self._uses_of = Remembered(_uses_of)
         self._listeners_told, self._clusters_told = Remembered(_pods_told), Remembered(_pods_told)

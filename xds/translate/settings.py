@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xds.translate.certificates import OURS, Certificates
 from xds.translate.observing import UNOBSERVED, Observing
 
 
@@ -22,3 +23,4 @@ class TranslateSettings:
     """How long an incoming connection may stay silent before it counts as plaintext. Meshed callers speak at once;
     what waits is a server-first protocol from un-meshed callers of a permissive port."""
     observing: Observing = UNOBSERVED
+    certificates: Certificates = OURS

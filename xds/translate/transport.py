@@ -10,8 +10,9 @@ from typing import Final
 
 from mesh.model import Identity
 from xds import pb
-from xds.names import BUNDLE_SECRET, CALLERS_SECRET, LEAF_SECRET
+from xds.names import CALLERS_SECRET
 from xds.peers import NO_PEERS, Peers
+from xds.translate.certificates import OURS, Certificates
 from xds.translate.naming import Flavour
 from xds.translate.sources import ads
 
@@ -33,24 +34,26 @@ def anyone_of(trust_domains: Iterable[str]) -> list[pb.SubjectAltNameMatcher]:
     return [_uri(pb.StringMatcher(prefix=f"spiffe://{trust_domain}/")) for trust_domain in trust_domains]
 
 
-def upstream_mtls(identities: Iterable[Identity], flavour: Flavour, peers: Peers = NO_PEERS) -> pb.TransportSocket:
+def upstream_mtls(
+    identities: Iterable[Identity], flavour: Flavour, peers: Peers = NO_PEERS, certificates: Certificates = OURS
+) -> pb.TransportSocket:
     """Connects only to a peer that proves one of the identities."""
-    validation = _bundle_and(exactly(identities, peers))
-    return _tls(pb.UpstreamTlsContext(common_tls_context=_common(validation, alpn=[flavour.value])))
+    validation = _bundle_and(exactly(identities, peers), certificates)
+    return _tls(pb.UpstreamTlsContext(common_tls_context=_common(validation, certificates, alpn=[flavour.value])))
 
 
-def downstream_mtls() -> pb.TransportSocket:
+def downstream_mtls(certificates: Certificates = OURS) -> pb.TransportSocket:
     """Accepts all that the secret of callers accepts; who may do what is decided per request.
 
     No ALPN is chosen: HTTP's version is told by the first bytes, because our names in the offer say nothing about it.
     """
-    return downstream_mtls_by_secret(CALLERS_SECRET)
+    return downstream_mtls_by_secret(CALLERS_SECRET, certificates)
 
 
-def downstream_mtls_by_secret(secret: str) -> pb.TransportSocket:
+def downstream_mtls_by_secret(secret: str, certificates: Certificates = OURS) -> pb.TransportSocket:
     """Accepts the identities that the named validation context lists, refusing all others in the handshake."""
-    common = _common(None)
-    common.validation_context_sds_secret_config.CopyFrom(_sds(secret))
+    common = _common(None, certificates)
+    common.validation_context_sds_secret_config.CopyFrom(_sds(secret, ads()))
     return _tls(_downstream(common))
 
 
@@ -63,29 +66,33 @@ def _downstream(common: pb.CommonTlsContext) -> pb.DownstreamTlsContext:
     return pb.DownstreamTlsContext(common_tls_context=common, require_client_certificate=pb.BoolValue(value=True))
 
 
-def _bundle_and(sans: list[pb.SubjectAltNameMatcher]) -> pb.CommonTlsContext.CombinedCertificateValidationContext:
+def _bundle_and(
+    sans: list[pb.SubjectAltNameMatcher], certificates: Certificates
+) -> pb.CommonTlsContext.CombinedCertificateValidationContext:
     return pb.CommonTlsContext.CombinedCertificateValidationContext(
         default_validation_context=pb.CertificateValidationContext(match_typed_subject_alt_names=sans),
-        validation_context_sds_secret_config=_sds(BUNDLE_SECRET),
+        validation_context_sds_secret_config=_sds(certificates.bundle, certificates.source()),
     )
 
 
 def _common(
-    validation: pb.CommonTlsContext.CombinedCertificateValidationContext | None, alpn: Iterable[str] = ()
+    validation: pb.CommonTlsContext.CombinedCertificateValidationContext | None,
+    certificates: Certificates,
+    alpn: Iterable[str] = (),
 ) -> pb.CommonTlsContext:
     return pb.CommonTlsContext(
         tls_params=pb.TlsParameters(
             tls_minimum_protocol_version=pb.TlsParameters.TLSv1_3,
             tls_maximum_protocol_version=pb.TlsParameters.TLSv1_3,
         ),
-        tls_certificate_sds_secret_configs=[_sds(LEAF_SECRET)],
+        tls_certificate_sds_secret_configs=[_sds(certificates.leaf, certificates.source())],
         combined_validation_context=validation,
         alpn_protocols=alpn,
     )
 
 
-def _sds(secret: str) -> pb.SdsSecretConfig:
-    return pb.SdsSecretConfig(name=secret, sds_config=ads())
+def _sds(secret: str, source: pb.ConfigSource) -> pb.SdsSecretConfig:
+    return pb.SdsSecretConfig(name=secret, sds_config=source)
 
 
 def _uri(matcher: pb.StringMatcher) -> pb.SubjectAltNameMatcher:
