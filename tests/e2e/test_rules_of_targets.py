@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.state import pods
+from webhook.sidecar import PROXY
 from world import account, group_ref, manifests, route_group, target, thing
 
 if TYPE_CHECKING:
@@ -113,7 +117,7 @@ def test_a8_http_rules_grant_nothing_on_a_tcp_port_and_say_so(mesh: EchoMesh) ->
 
 
 def test_v7_v9_what_conformance_suites_write_is_read_as_they_mean_it(mesh: EchoMesh) -> None:
-    """`matches` at the top of a v1alpha4 group, and a port in quotes in a v1alpha3 target, which has no field for one."""
+    """`matches` at the top of a v1alpha4 group; a port in quotes in a v1alpha3 target, which has no field for one."""
     group = thing("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup", "top", matches=[
         {"name": "metrics", "pathRegex": "/metrics", "methods": ["*"]}
     ])  # fmt: skip
@@ -123,6 +127,34 @@ def test_v7_v9_what_conformance_suites_write_is_read_as_they_mean_it(mesh: EchoM
         mesh.write("v9.yaml", manifests(group, narrowed))
         assert statuses(mesh, "metrics", "echo") == [status, 403]
     assert {(problem["rule"], problem["severity"]) for problem in mesh.problems("narrowed")} == {("V7", "warning")}
+
+
+def test_a12_a16_who_is_refused_is_logged_on_both_sides_with_the_reason(mesh: EchoMesh) -> None:
+    mesh.write("a12.yaml", manifests(PATHS, target("paths", "web-v1", [account("client")], [group_ref("paths")])))
+    assert statuses(mesh, "a12-by-the-server") == [200]
+    assert statuses(mesh, "elsewhere-a12") == [403]
+    assert mesh.status("other", WEB + "elsewhere-a12") == 403
+    served = refusals(mesh, "web-v1", "/elsewhere-a12")
+    assert {line["source"] for line in served} == {"spiffe://cluster.local/ns/test/sa/client"}
+    assert {line["reason"] for line in served} == {"rbac_access_denied_matched_policy[none]"}
+    own = refusals(mesh, "other", "/elsewhere-a12")
+    assert {line["source"] for line in own} == {"other.test"}
+    assert {line["reason"] for line in own} == {"no TrafficTarget lets this workload call it"}
+
+
+def refusals(mesh: EchoMesh, pod: str, path: str) -> list[dict[str, Any]]:
+    """What the sidecar of a pod logged of refused requests for a path, once it has logged any."""
+    (described,) = [found for name, found in pods(mesh.name).items() if name.startswith(f"test/{pod}-")]
+    log = Path(described["containers"][PROXY]["log"])
+    found: list[dict[str, Any]] = []
+
+    def logged() -> bool:
+        lines = [json.loads(line) for line in log.read_text().splitlines() if '"event":"refused"' in line]
+        found[:] = [line for line in lines if line.get("path") == path]
+        return bool(found)
+
+    mesh.wait_until(logged, f"{pod} has logged the refusal of {path}")
+    return found
 
 
 def test_f4_an_identity_binding_lets_in_whom_it_names_and_nobody_else(mesh: EchoMesh) -> None:

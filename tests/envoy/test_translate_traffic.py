@@ -73,6 +73,7 @@ async def test_a16_services_out_of_scope_are_refused_by_the_callers_own_sidecar(
     assert (await get(inventory, ODD_IP, 9)).status == 403
     assert await heard(inventory, ODD_IP, 9, b"\0\1\2") != GREETING
     assert {line["reason"] for line in inventory.refusals()} == {"no TrafficTarget lets this workload call it"}
+    assert "-" not in {line["source"] for line in inventory.refusals()}
 
 
 async def test_a16_a_silent_connection_to_a_refused_service_of_unknown_protocol_is_closed_in_time(
