@@ -1,6 +1,6 @@
-"""What changes slowly about a Service's endpoints: which identities answer there.
+"""What changes slowly about a Service's endpoints: which identities answer there, and whether all have a sidecar.
 
-Rule: identities come from the pods a Service selects, ready or not, so that readiness and scaling change no Backend.
+Rule: both come from the pods a Service selects, ready or not, so that readiness and scaling change no Backend.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 from mesh.model import Backend, Identity
 from mesh.services import MeshService
+from mesh.workloads import Members
 
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """A Service, the identities of the pods it selects, and those found among its endpoints."""
+    """A Service, the pods it selects (None: it has no selector, or they are not known), and those at its endpoints."""
 
     service: MeshService
-    selected: tuple[Identity, ...]
-    present: tuple[Identity, ...]
+    selected: Members | None
+    present: Members
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,16 @@ class ServiceBackends:
     backends: tuple[Backend, ...]
 
 
-def asked(service: MeshService, selected: tuple[Identity, ...] | None, present: tuple[Identity, ...]) -> Answering:
-    """What decides who answers for a Service; None where it selects no pods."""
-    return Answering(service, selected or (), present)
+def asked(service: MeshService, selected: Members | None, present: Members) -> Answering:
+    """What decides who answers for a Service."""
+    return Answering(service, selected, present)
 
 
 def answer(given: Answering) -> ServiceBackends:
     """The Backends of every port of a Service."""
-    identities = tuple(sorted({*given.selected, *given.present}))
-    backends = tuple(Backend(port.id, port.protocol, identities) for port in given.service.ports)
+    selected = given.selected or Members()
+    identities = tuple(sorted({*selected.identities, *given.present.identities}))
+    # Of a Service without selector the EndpointSlices decide, which change fast and tell nothing of ports.
+    all_meshed = given.selected is not None and bool(identities) and not (selected.plain or given.present.plain)
+    backends = tuple(Backend(port.id, port.protocol, identities, all_meshed) for port in given.service.ports)
     return ServiceBackends(given.service, identities, backends)

@@ -55,7 +55,7 @@ from mesh.settings import Access, MeshSettings
 from mesh.splits import Split, SplitInput, Splitting, read_split, rootless, split_inputs
 from mesh.subjects import Bindings
 from mesh.targets import Decision, Grant, Targeting, TargetInput, decide, target_inputs
-from mesh.workloads import Census, PodName, Population, populate
+from mesh.workloads import Census, Members, PodName, Population, populate
 from smi.kinds import EgressPolicy, IdentityBinding, TrafficSplit, TrafficTarget
 from smi.resources import Resources
 
@@ -85,7 +85,7 @@ class Builder:
         self._standings = RememberedMap[Key, Standing, ServiceEndpoints](stand)
         self._endpoints = Remembered(collect.endpoints)
         self._members = Remembered(collect.members)
-        self._present = RememberedMap[Key, ServiceEndpoints, tuple[Identity, ...]](attrgetter("identities"))
+        self._present = RememberedMap[Key, ServiceEndpoints, Members](attrgetter("present"))
         self._asked = Joined[Key, Answering](asked)
         self._answering = RememberedMap[Key, Answering, ServiceBackends](answer)
         self._backends = Remembered(collect.backends)

@@ -16,7 +16,7 @@ from mesh.routes import Routing, Watch
 from mesh.rules import Guarded
 from mesh.services import MeshService
 from mesh.targets import Decision, Grant
-from mesh.workloads import Population, Role
+from mesh.workloads import Members, Population, Role
 
 Key = tuple[str, str]
 """Namespace and name of an object."""
@@ -58,8 +58,8 @@ def people(populations: Mapping[str, Population]) -> People:
     return everybody
 
 
-def members(populations: Mapping[str, Population]) -> Mapping[Key, tuple[Identity, ...]]:
-    """The identities behind each Service that has a selector."""
+def members(populations: Mapping[str, Population]) -> Mapping[Key, Members]:
+    """Who stands behind each Service that has a selector."""
     return {
         (namespace, service): found
         for namespace, population in populations.items()

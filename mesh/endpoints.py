@@ -14,7 +14,7 @@ from kube.objects import EndpointEntry, EndpointSlice
 from kube.problem import Problem
 from mesh.model import Endpoint, Identity, PodId, PortId
 from mesh.services import MeshPort, MeshService, is_address
-from mesh.workloads import PodName
+from mesh.workloads import Members, PodName
 
 SERVICE_NAME: Final = "kubernetes.io/service-name"
 """The label by which an EndpointSlice names its Service."""
@@ -53,10 +53,13 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class ServiceEndpoints:
-    """The endpoints of a Service by port, all fit to take traffic, and the identities found among them."""
+    """The endpoints of a Service by port, all fit to take traffic, and who is found among them.
+
+    Of a pod that is not known (yet, or any more) nothing follows about sidecars: `plain` are addresses of no pod.
+    """
 
     ports: dict[PortId, tuple[Endpoint, ...]]
-    identities: tuple[Identity, ...]
+    present: Members
     problems: tuple[Problem, ...] = ()
 
 
@@ -97,7 +100,8 @@ def stand(standing: Standing) -> ServiceEndpoints:
     identities = dict(zip(standing.slices.pods, standing.identities, strict=True))
     ports = {port.id: _endpoints(service, port, slices, identities) for port in service.ports}
     meshed = {endpoint.identity for found in ports.values() for endpoint in found if endpoint.identity is not None}
-    return ServiceEndpoints(ports, tuple(sorted(meshed)), _wrong_addresses(slices))
+    plain = any(each.identity is None and each.pod is None for found in ports.values() for each in found)
+    return ServiceEndpoints(ports, Members(tuple(sorted(meshed)), plain), _wrong_addresses(slices))
 
 
 def _endpoints(

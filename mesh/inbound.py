@@ -22,12 +22,16 @@ from mesh.settings import Access, Mtls
 
 @dataclass(frozen=True, slots=True)
 class RolePort:
-    """A port of a role, before any rule is looked at. `access` None: what the namespace says (rule A1)."""
+    """A port of a role, before any rule is looked at. `access` None: what the namespace says (rule A1).
+
+    `http1`: somebody declares the port to speak HTTP/1.1.
+    """
 
     number: int
     protocol: Protocol
     mtls: Mtls
     access: Access | None = None
+    http1: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +66,16 @@ def ports_of(
     """The ports of a pod that declares `listening` and is selected by `services`, sorted by number."""
     protocols = {port.container_port: named_protocol(port.name, port.container_port) for port in listening}
     protocols |= {number: named_protocol("", number) for number in modes.declared - protocols.keys()}
+    http1 = {number for number, protocol in protocols.items() if protocol is Protocol.HTTP}
     problems = []
     for number, uses in sorted(_uses(listening, services).items()):
         spoken = {use.port.protocol for use in uses}
         if len(spoken) > 1:
             problems.append(_contradiction(number, uses))
+        (http1.add if Protocol.HTTP in spoken else http1.discard)(number)
         protocols[number] = Protocol.DETECT if len(spoken) > 1 else spoken.pop()
     return tuple(
-        RolePort(number, protocol, modes.mtls_of(number), modes.access_of(number))
+        RolePort(number, protocol, modes.mtls_of(number), modes.access_of(number), number in http1)
         for number, protocol in sorted(protocols.items())
         if number not in SIDECAR_PORTS
     ), problems

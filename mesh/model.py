@@ -91,12 +91,13 @@ class Endpoint:
 class Backend:
     """What changes slowly about a service port's endpoints; Endpoints themselves change fast and live apart.
 
-    `identities` are those its meshed endpoints may present, sorted.
+    `identities` are those its meshed endpoints may present, sorted. `all_meshed`: nobody without a sidecar answers.
     """
 
     id: PortId
     protocol: Protocol
     identities: tuple[Identity, ...]
+    all_meshed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ class InboundPort:
     """A port a workload listens on, with who may use it.
 
     `open` (rule A1, permissive namespace): everyone the transport lets in may call; the rules are empty then.
-    Otherwise no rule means nobody.
+    Otherwise no rule means nobody. `http1`: requests reach the app as HTTP/1.1, gRPC aside, however they arrive here.
     """
 
     port: int
@@ -176,6 +177,7 @@ class InboundPort:
     open: bool
     http_rules: tuple[HttpRule, ...] = ()
     tcp_rules: tuple[TcpRule, ...] = ()
+    http1: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def _inbound(port: RolePort, open_to_all: bool, grants: tuple[Grant, ...]) -> In
     covering = [] if open_to_all else [grant for grant in grants if grant.covers(port.number)]
     http = tuple(rule for grant in covering for rule in _http_rule(grant)) if port.protocol != Protocol.TCP else ()
     tcp = tuple(rule for grant in covering for rule in _tcp_rule(grant, port)) if not port.protocol.is_http else ()
-    return InboundPort(port.number, port.protocol, port.mtls, open_to_all, http, tcp)
+    return InboundPort(port.number, port.protocol, port.mtls, open_to_all, http, tcp, port.http1)
 
 
 def _http_rule(grant: Grant) -> list[HttpRule]:

@@ -10,12 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
 from kube.enrolment import enrolled, injected
 from kube.objects import Deployment, Pod, PodTemplate, StatefulSet
 from kube.problem import Problem
 from mesh.inbound import RolePort, listens_on, ports_of, taken_ports
-from mesh.model import Identity, PodDestination, PodId, ServiceId
+from mesh.model import Identity, PodDestination, PodId, Protocol, ServiceId
 from mesh.modes import Modes, PodModes, pod_modes
 from mesh.openings import BOTH, Entries, entry, says_so, together, usual
 from mesh.services import MeshService, is_address
@@ -26,6 +27,13 @@ PodName = tuple[str, str]
 
 Template = Deployment | StatefulSet
 _Selected = list[tuple[MeshService, list[Pod]]]
+
+
+class Members(NamedTuple):
+    """Who stands behind a Service: the identities of those with a sidecar, sorted, and whether others have none."""
+
+    identities: tuple[Identity, ...] = ()
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Who lives in a namespace. `members` are the identities behind each Service that has a selector, by its name.
+    """Who lives in a namespace. `members` are those behind each Service that has a selector, by its name.
 
     `identities` are those of the meshed pods.
     """
@@ -64,7 +72,7 @@ class Population:
     proxies: dict[PodId, str] = field(default_factory=dict)
     pods: dict[PodId, tuple[PodDestination, ...]] = field(default_factory=dict)
     identities: dict[PodName, Identity] = field(default_factory=dict)
-    members: dict[str, tuple[Identity, ...]] = field(default_factory=dict)
+    members: dict[str, Members] = field(default_factory=dict)
     headless: dict[PodId, tuple[ServiceId, ...]] = field(default_factory=dict)
     """The headless Services that lead to a pod's own address, for those that have any."""
     entries: Entries = field(default_factory=Entries)
@@ -121,18 +129,19 @@ def _identity(census: Census, service_account: str) -> Identity:
     return Identity(census.trust_domain, census.namespace, service_account or "default")
 
 
-def _members(
-    census: Census, service: MeshService, pods: list[Pod], identities: Mapping[str, Identity]
-) -> tuple[Identity, ...]:
+def _members(census: Census, service: MeshService, pods: list[Pod], identities: Mapping[str, Identity]) -> Members:
     """Who may answer for a Service. While no pod exists, those that its Deployments and StatefulSets would make."""
     if pods:
-        return tuple(sorted({identities[pod.name] for pod in pods if pod.name in identities}))
-    templates = [item.spec.template for item in census.templates]
-    return tuple(sorted({
-        _identity(census, template.spec.service_account_name)
-        for template in templates
-        if _matches(service, template.metadata.labels) and _would_be_meshed(census, template)
-    }))  # fmt: skip
+        found = [identities.get(pod.name) for pod in pods]
+    else:
+        templates = [item.spec.template for item in census.templates]
+        found = [
+            _identity(census, template.spec.service_account_name) if _would_be_meshed(census, template) else None
+            for template in templates
+            if _matches(service, template.metadata.labels)
+        ]
+    meshed = {identity for identity in found if identity is not None}
+    return Members(tuple(sorted(meshed)), plain=None in found)
 
 
 def _would_be_meshed(census: Census, template: PodTemplate) -> bool:
@@ -176,6 +185,7 @@ def _roles(
 def _role(identity: Identity, egress: Egress, modes: PodModes, ports: tuple[RolePort, ...]) -> Role:
     parts = [str(modes.mtls), *(f"{port.number} {port.protocol} {port.mtls}" for port in ports)]
     parts += [f"{port.number} {port.access}" for port in ports if port.access is not None]
+    parts += [f"{port.number} as http1" for port in ports if port.http1 and port.protocol is Protocol.DETECT]
     parts += [f"log {modes.access_log}"] if modes.access_log is not AccessLog.OFF else []
     digest = blake2b("\n".join(parts).encode(), digest_size=6).hexdigest()
     name = f"{identity.namespace}/{identity.service_account}/{digest}"

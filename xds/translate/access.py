@@ -17,8 +17,8 @@ from xds.peers import NO_PEERS, Peers, trusting
 from xds.resource import Resource, encode
 from xds.translate import naming, transport
 from xds.translate.http import RBAC_FILTER
-from xds.translate.matches import every_request, permission
-from xds.translate.routes import route_to
+from xds.translate.matches import permission
+from xds.translate.routes import app_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Requesters:
     open: bool
     rules: tuple[HttpRule, ...]
     peers: Peers = NO_PEERS
+    http1: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,8 @@ def requesters(port: InboundPort, peers: Peers = NO_PEERS) -> Requesters | None:
     """What the routes are told of a port; None where no request can be seen."""
     if port.protocol is Protocol.TCP:
         return None
-    return Requesters(
-        port.port, port.protocol, port.open, port.http_rules, replace(peers, foreign=peers.unproven, serving=())
-    )
+    named = replace(peers, foreign=peers.unproven, serving=())
+    return Requesters(port.port, port.protocol, port.open, port.http_rules, named, port.http1)
 
 
 def connectors(port: InboundPort, trust_domain: str, bundle: str, peers: Peers = NO_PEERS) -> Connectors | None:
@@ -65,11 +65,7 @@ def inbound_routes(port: Requesters | None) -> Resource | None:
     if port is None:
         return None
     name = naming.inbound(port.port)
-    http2 = port.protocol is Protocol.HTTP2
-    cluster = naming.INBOUND_HTTP2_CLUSTER if http2 else naming.INBOUND_CLUSTER
-    to_app = pb.Route(match=every_request(), route=route_to(cluster))
-    to_app.route.ClearField("retry_policy")
-    everything = pb.VirtualHost(name=name, domains=["*"], routes=[to_app])
+    everything = pb.VirtualHost(name=name, domains=["*"], routes=app_routes(port.protocol, http1=port.http1))
     per_route = pb.RBACPerRoute(rbac=pb.HttpRBAC(rules=pb.RBAC(action=pb.RBAC.ALLOW, policies=_policies(port))))
     everything.typed_per_filter_config[RBAC_FILTER].CopyFrom(pb.packed(per_route))
     return encode(name, pb.RouteConfiguration(name=name, virtual_hosts=[everything]))

@@ -6,6 +6,7 @@ docs/xds.md). The transport is mTLS unless an endpoint's own metadata says that 
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import Final
 
 from mesh.model import Backend, Identity, Protocol
@@ -13,6 +14,7 @@ from xds import pb
 from xds.peers import NO_PEERS, Peers
 from xds.resource import Resource, encode
 from xds.translate import naming
+from xds.translate.http import http2_options
 from xds.translate.certificates import OURS, Certificates
 from xds.translate.naming import Flavour
 from xds.translate.sources import ads
@@ -29,6 +31,15 @@ APP_SOURCE_V6: Final = "::6"
 """What connections to the app come from, so that the redirect rules let them through to it (docs/decisions/0012)."""
 
 
+class Version(Enum):
+    """Which HTTP a cluster speaks."""
+
+    AS_CALLED = auto()
+    """What the caller speaks."""
+    HTTP1 = auto()
+    HTTP2 = auto()
+
+
 def backend_cluster(
     backend: Backend, flavour: Flavour, peers: Peers = NO_PEERS, certificates: Certificates = OURS
 ) -> Resource:
@@ -41,7 +52,7 @@ def backend_cluster(
     cluster.transport_socket.CopyFrom(upstream_mtls(backend.identities, flavour, peers, certificates))
     cluster.transport_socket_matches.append(_unmeshed_endpoints())
     if flavour is Flavour.HTTP:
-        _speak_http(cluster, always_http2=backend.protocol is Protocol.HTTP2)
+        _speak_http(cluster, _between_sidecars(backend))
     return encode(name, cluster)
 
 
@@ -63,7 +74,7 @@ def passthrough_cluster() -> Resource:
 def outside(name: str) -> pb.Cluster:
     """A cluster outside the mesh, reached in the protocol that the app speaks; whoever asks says where it is."""
     cluster = _cluster(name)
-    _speak_http(cluster, always_http2=False)
+    _speak_http(cluster, Version.AS_CALLED)
     return cluster
 
 
@@ -78,10 +89,14 @@ def outside_cluster(name: str) -> Resource:
 def inbound_clusters() -> tuple[Resource, ...]:
     """The app beside the sidecar, at the address the caller used: an app bound to loopback only stays private."""
     made = []
-    for name, always_http2 in ((naming.INBOUND_CLUSTER, False), (naming.INBOUND_HTTP2_CLUSTER, True)):
+    for name, version in (
+        (naming.INBOUND_CLUSTER, Version.AS_CALLED),
+        (naming.INBOUND_HTTP1_CLUSTER, Version.HTTP1),
+        (naming.INBOUND_HTTP2_CLUSTER, Version.HTTP2),
+    ):
         cluster = _original_destination(name)
         cluster.upstream_bind_config.CopyFrom(_from_loopback())
-        _speak_http(cluster, always_http2=always_http2, idle_timeout=APP_IDLE_TIMEOUT)
+        _speak_http(cluster, version, idle_timeout=APP_IDLE_TIMEOUT)
         made.append(encode(name, cluster))
     return tuple(made)
 
@@ -133,15 +148,26 @@ def _from_loopback() -> pb.BindConfig:
     )
 
 
-def _speak_http(cluster: pb.Cluster, *, always_http2: bool, idle_timeout: int | None = None) -> None:
-    """HTTP/2, or the version that the caller speaks. WebSocket passes over HTTP/2 too (RFC 8441)."""
-    http2 = pb.Http2ProtocolOptions(allow_connect=True)
+def _between_sidecars(backend: Backend) -> Version:
+    """HTTP/2 costs less than HTTP/1.1 (docs/decisions/0100), where nobody has to be spoken to without a sidecar.
+
+    Of a port of unknown protocol the server's sidecar could not tell what the app expects.
+    """
+    if backend.protocol is Protocol.HTTP2 or (backend.protocol is Protocol.HTTP and backend.all_meshed):
+        return Version.HTTP2
+    return Version.AS_CALLED
+
+
+def _speak_http(cluster: pb.Cluster, version: Version, idle_timeout: int | None = None) -> None:
+    """WebSocket passes over HTTP/2 too (RFC 8441)."""
     options = pb.UpstreamHttpOptions()
-    if always_http2:
-        options.explicit_http_config.http2_protocol_options.CopyFrom(http2)
+    if version is Version.HTTP1:
+        options.explicit_http_config.http_protocol_options.SetInParent()
+    elif version is Version.HTTP2:
+        options.explicit_http_config.http2_protocol_options.CopyFrom(http2_options())
     else:
         options.use_downstream_protocol_config.http_protocol_options.SetInParent()
-        options.use_downstream_protocol_config.http2_protocol_options.CopyFrom(http2)
+        options.use_downstream_protocol_config.http2_protocol_options.CopyFrom(http2_options())
     if idle_timeout is not None:
         options.common_http_protocol_options.idle_timeout.CopyFrom(pb.seconds(idle_timeout))
     cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(pb.packed(options))

@@ -23,6 +23,21 @@ EGRESS_BODY: Final = f"Refused by the mesh: {NOT_GRANTED}.\n"
 REFUSED_IDLE_TIMEOUT: Final = 5
 """Seconds until a connection is closed on which no request comes that could be refused."""
 HEADERS_TIMEOUT: Final = 60
+STREAM_WINDOW: Final = 1 << 20
+CONNECTION_WINDOW: Final = 1 << 27
+"""Bytes (RFC 9113 §5.2): what a peer may send before it hears that some of it was read."""
+
+
+def http2_options() -> pb.Http2ProtocolOptions:
+    """Requests of many callers share a connection, and one that nobody reads must not hold up the others.
+
+    So the connection has room for many streams that stand still, and each of these holds back no more than a megabyte.
+    """
+    return pb.Http2ProtocolOptions(
+        allow_connect=True,
+        initial_stream_window_size=pb.UInt32Value(value=STREAM_WINDOW),
+        initial_connection_window_size=pb.UInt32Value(value=CONNECTION_WINDOW),
+    )
 
 
 def towards_destination(name: str, observing: Observing = UNOBSERVED) -> pb.Filter:
@@ -90,6 +105,7 @@ def towards_app(name: str, access_log: AccessLog, observing: Observing = UNOBSER
     manager.normalize_path.value = True
     manager.merge_slashes = True
     manager.request_headers_timeout.CopyFrom(pb.seconds(HEADERS_TIMEOUT))
+    manager.http2_protocol_options.CopyFrom(http2_options())
     # The app learns its caller's identity, and only from us: what the caller sent under this name is dropped.
     manager.forward_client_cert_details = pb.HttpConnectionManager.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mesh.model import PortId, Route
+from mesh.model import PortId, Protocol, Route
 from xds import pb
 from xds.resource import Resource, encode
 from xds.translate import naming
@@ -42,6 +42,27 @@ def route_to(cluster: str) -> pb.RouteAction:
     action = _action()
     action.cluster = cluster
     return action
+
+
+def app_routes(protocol: Protocol, *, http1: bool) -> list[pb.Route]:
+    """To the app in the version it speaks.
+
+    Where it says HTTP/1.1, requests came here in HTTP/2 perhaps only because their callers' sidecars did so
+    (docs/decisions/0100); those of gRPC, which has no other, stay what they are.
+    """
+    if protocol is Protocol.HTTP2:
+        return [_to_app(every_request(), naming.INBOUND_HTTP2_CLUSTER)]
+    if not http1:
+        return [_to_app(every_request(), naming.INBOUND_CLUSTER)]
+    grpc = every_request()
+    grpc.grpc.SetInParent()
+    return [_to_app(grpc, naming.INBOUND_CLUSTER), _to_app(every_request(), naming.INBOUND_HTTP1_CLUSTER)]
+
+
+def _to_app(match: pb.RouteMatch, cluster: str) -> pb.Route:
+    route = pb.Route(match=match, route=route_to(cluster))
+    route.route.ClearField("retry_policy")
+    return route
 
 
 def _routes(route: Route) -> Iterator[pb.Route]:
