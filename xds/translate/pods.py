@@ -15,8 +15,8 @@ from xds.peers import NO_PEERS, Peers
 from xds.resource import Resource
 from xds.translate import clusters
 from xds.translate.addresses import Place, places
-from xds.translate.destinations import pod_listener
 from xds.translate.certificates import Certificates
+from xds.translate.destinations import pod_listener
 from xds.translate.naming import Flavour
 
 PodPort = tuple[PodId, int]
