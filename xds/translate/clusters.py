@@ -14,8 +14,8 @@ from xds import pb
 from xds.peers import NO_PEERS, Peers
 from xds.resource import Resource, encode
 from xds.translate import naming
-from xds.translate.http import http2_options
 from xds.translate.certificates import OURS, Certificates
+from xds.translate.http import http2_options
 from xds.translate.naming import Flavour
 from xds.translate.sources import ads
 from xds.translate.transport import PLAINTEXT, upstream_mtls, upstream_plaintext
