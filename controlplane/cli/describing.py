@@ -147,7 +147,10 @@ def _workload(workload: Value) -> Iterable[RenderableType]:
         yield _indented(f"{_several(pods, 'pod')}: called in plaintext, by anybody.")
         return
     yield _heading(f"Behind it, as {workload['identity']['name']}")
-    for sidecar in workload["sidecars"]:
+    known = [sidecar for sidecar in workload["sidecars"] if sidecar["state"] != "unknown"]
+    if not known:
+        yield _indented(f"{_several(pods, 'Pod')}.")
+    for sidecar in known:
         yield _indented(f"{sidecar['pod']}: {sidecar['sentence']}", _style(sidecar["state"]))
     yield from _modes(workload["modes"])
     yield from _ports(workload)
@@ -156,7 +159,7 @@ def _workload(workload: Value) -> Iterable[RenderableType]:
 def _routes(port: Value) -> Iterable[RenderableType]:
     yield _heading(f"Port {port['port']} ({port['protocol']})")
     for route in port["routes"]:
-        about = f"Requests that are {_or(route['requests'])}" if route["requests"] else "All requests"
+        about = f"Requests {_or(route['requests'])}" if route["requests"] else "All requests"
         if route is port["routes"][-1] and len(port["routes"]) > 1:
             about = "All other requests"
         by = f", by {route['by']}" if route["by"] else ""

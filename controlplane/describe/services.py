@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from controlplane.describe.callers import match_words, port_view, reason_view, who
 from controlplane.describe.pods import MODES, concerned, sidecar_view
 from controlplane.describe.scene import Scene
 from controlplane.view import problem_view
+from kube.enrolment import ENFORCED_PORTS, OPEN_PORTS, PERMISSIVE_PORTS, STRICT_PORTS
 from kube.objects import Pod, Service
 from kube.problem import Ref
 from mesh.model import Destination, PodId, PortId, Route, ServiceId, Share
 from mesh.names import service_named
 from smi.kinds import HTTPRouteGroup, TrafficSplit
+
+_SAID_BY: Final = {*MODES.values(), STRICT_PORTS, PERMISSIVE_PORTS, ENFORCED_PORTS, OPEN_PORTS}
+"""Annotations of pods that say which modes hold."""
 
 
 def service_view(scene: Scene, namespace: str, name: str) -> dict[str, Any]:
@@ -105,9 +109,11 @@ def _pods(scene: Scene, backends: set[PortId]) -> list[Pod]:
 
 def _alike(scene: Scene, pods: Iterable[Pod]) -> list[list[Pod]]:
     """The pods in groups that get the same answer; those without a sidecar together."""
-    groups: dict[str, list[Pod]] = {}
+    groups: dict[object, list[Pod]] = {}
     for pod in pods:
-        groups.setdefault(scene.mesh.proxies.get(PodId(pod.namespace, pod.name), ""), []).append(pod)
+        role = scene.mesh.proxies.get(PodId(pod.namespace, pod.name))
+        said = frozenset((key, word) for key, word in pod.metadata.annotations.items() if key in _SAID_BY)
+        groups.setdefault(role and (role, said), []).append(pod)
     return list(groups.values())
 
 
