@@ -46,18 +46,21 @@ class Resolved:
     fault: str = ""
 
 
+def is_read(kind: str, bindings: Bindings | None) -> bool:
+    """Whether subjects of this kind can stand for anybody here."""
+    return kind == "ServiceAccount" or (kind == BINDING and bindings is not None)
+
+
 def resolve(subject: Subject, target: TrafficTarget, trust_domain: str, bindings: Bindings | None) -> Resolved:
     """Whom a subject of this target means. `bindings` None: the mesh does not read them."""
     namespace = subject.namespace or target.namespace
     if subject.kind == "ServiceAccount":
         return Resolved((Identity(trust_domain, namespace, subject.name),))
     if subject.kind != BINDING:
-        return Resolved(fault=f"of kind {subject.kind!r} is not supported, only ServiceAccount")
+        supported = "ServiceAccount" if bindings is None else f"ServiceAccount and {BINDING}"
+        return Resolved(fault=f"of kind {subject.kind!r} is not supported, only {supported}")
     if bindings is None:
-        return Resolved(
-            fault=f"of kind {subject.kind!r} is a draft, switched off in this mesh (--identity-bindings); "
-            "only ServiceAccount is supported"
-        )
+        return Resolved(fault=f"of kind {BINDING} is a draft of SMI, switched off in this mesh (--identity-bindings)")
     found = bindings.bound.get((namespace, subject.name))
     if found is None:
         why = "could not be read" if Ref(BINDING, namespace, subject.name) in bindings.invalid else "does not exist"

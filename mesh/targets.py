@@ -14,7 +14,7 @@ from kube.problem import Origin, Problem, Ref, Severity
 from mesh.federated import federated
 from mesh.lookup import Absent, Found, RouteObjects, find, selected
 from mesh.model import Identity
-from mesh.subjects import BINDING, Bindings, Resolved, resolve
+from mesh.subjects import Bindings, Resolved, is_read, resolve
 from smi.kinds import HttpMatch, HTTPRouteGroup, Subject, TCPRoute, TrafficTarget, UDPRoute
 
 _ROUTES: Final = {HTTPRouteGroup.__name__, TCPRoute.__name__}
@@ -117,7 +117,7 @@ def _kinds(given: TargetInput) -> set[str]:
 
 def _destinations(given: TargetInput) -> tuple[tuple[Identity, ...], list[Problem]]:
     target, subject = given.target, given.target.destination
-    if subject.namespace not in {"", target.namespace}:
+    if is_read(subject.kind, given.bindings) and subject.namespace not in {"", target.namespace}:
         message = (
             f"The destination is in namespace {subject.namespace}, but a workload is opened from its own namespace "
             "only; nothing is granted."
@@ -146,7 +146,7 @@ def _sources(given: TargetInput) -> tuple[tuple[Identity, ...], list[Problem]]:
 
 def _named_by(field: str, subject: Subject, given: TargetInput) -> str:
     """What is at fault of a subject: its kind, unless that is one that is read here."""
-    return field if subject.kind == BINDING and given.bindings is not None else f"{field}.kind"
+    return field if is_read(subject.kind, given.bindings) else f"{field}.kind"
 
 
 def _fault(subject: str, found: Resolved) -> str:

@@ -138,6 +138,13 @@ def test_a3_a_binding_of_another_namespace_is_no_destination() -> None:
     assert [found.field for found in problems(mesh, "A3")] == ["spec.destination.namespace"]
 
 
+def test_f4_an_unknown_kind_is_said_before_its_namespace_for_it_may_be_meant_for_another_mesh() -> None:
+    foreign = Subject(kind="Service", name="api", namespace="bank")
+    mesh = build(API, grant(Subject(kind="ServiceAccount", name="client"), destination=foreign))
+    assert problems(mesh, "A3") == []
+    assert [found.field for found in problems(mesh, "F4")] == ["spec.destination.kind"]
+
+
 @pytest.mark.parametrize(("invalid", "words"), [(False, "does not exist"), (True, "could not be read")])
 def test_f4_a_binding_that_is_missing_or_invalid_names_nobody_and_its_neighbour_stands(
     invalid: bool, words: str
