@@ -145,6 +145,8 @@ class Sidecars:
         self.ads = ads
         self.authority = FakeAuthority()
         self.pods: dict[str, Pod] = {}
+        self.more_clusters: Callable[[Pod], list[dict[str, Any]]] = lambda _: []
+        """What else is in a pod's bootstrap document."""
         self._translator = Translator(settings)
         self._secrets: dict[Any, Any] = {}
 
@@ -195,7 +197,9 @@ class Sidecars:
 
     async def _start_envoy(self, pod: Pod) -> None:
         config = pod.folder / "bootstrap.json"
-        config.write_text(json.dumps(_bootstrap(node_id(pod.id), self.ads.socket)))
+        document = _bootstrap(node_id(pod.id), self.ads.socket)
+        document["static_resources"]["clusters"] += self.more_clusters(pod)
+        config.write_text(json.dumps(document))
         command = (
             f"nsenter --net=/run/netns/{pod.namespace} setpriv --reuid={ENVOY_UID} --regid={ENVOY_UID} --clear-groups"
             f" {envoy_binary()} -c {config} --concurrency 1 -l warning --disable-hot-restart --drain-time-s 3"
