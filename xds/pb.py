@@ -118,6 +118,12 @@ from xds._pb.envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 im
 from xds._pb.envoy.extensions.tracers.opentelemetry.resource_detectors.v3.environment_resource_detector_pb2 import (
     EnvironmentResourceDetectorConfig,
 )
+from xds._pb.envoy.extensions.tracers.opentelemetry.samplers.v3.parent_based_sampler_pb2 import (
+    ParentBasedSamplerConfig,
+)
+from xds._pb.envoy.extensions.tracers.opentelemetry.samplers.v3.trace_id_ratio_based_sampler_pb2 import (
+    TraceIdRatioBasedSamplerConfig,
+)
 from xds._pb.envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from xds._pb.envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
     CertificateValidationContext,
@@ -147,6 +153,7 @@ from xds._pb.envoy.service.runtime.v3.rtds_pb2 import Runtime
 from xds._pb.envoy.type.matcher.v3.path_pb2 import PathMatcher
 from xds._pb.envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from xds._pb.envoy.type.matcher.v3.string_pb2 import StringMatcher
+from xds._pb.envoy.type.v3.percent_pb2 import FractionalPercent
 from xds._pb.envoy.type.tracing.v3.custom_tag_pb2 import CustomTag
 from xds._pb.xds.core.v3.cidr_pb2 import CidrRange as XdsCidrRange
 from xds._pb.xds.core.v3.extension_pb2 import TypedExtensionConfig as XdsExtension
@@ -216,6 +223,7 @@ __all__ = [
     "HttpRBAC",
     "IPMatcher",
     "LbEndpoint",
+    "FractionalPercent",
     "Listener",
     "ListenerFilter",
     "LocalReplyConfig",
@@ -226,6 +234,7 @@ __all__ = [
     "Metadata",
     "OpenTelemetryConfig",
     "OriginalDst",
+    "ParentBasedSamplerConfig",
     "PathMatcher",
     "Permission",
     "Policy",
@@ -268,6 +277,7 @@ __all__ = [
     "TlsCertificate",
     "TlsInspector",
     "TlsParameters",
+    "TraceIdRatioBasedSamplerConfig",
     "TracingProvider",
     "TrafficDirection",
     "TransportProtocolInput",
