@@ -21,12 +21,13 @@ from ca.issuer_secret import IssuerSecret
 from ca.keeping import NAMES, from_data
 from ca.reports import Seen
 from ca.settling import Issuers, Lifetimes
-from controlplane.ca_api import phase
+from controlplane.ca_api import domain_phase, phase
 from fake_clock import FakeClock
 from kube.client import Client
 from memory_secret import Killed, MemorySecret, MortalClient
 from mesh.model import Identity
 from sds import Opened, open_secrets
+from xds.peers import NO_PEERS, Peers
 from xds.snapshot import Named
 
 DOMAIN = "cluster.local"
@@ -43,11 +44,22 @@ class Proxy:
     replica: Replica | None = None
     held: Opened | None = None
     sent: Opened | None = None
+    names: Peers = NO_PEERS
+    """By which names it accepts others, as its rules and its clusters say."""
+    sent_names: Peers | None = None
 
     def acknowledge(self) -> None:
         """Take what was sent."""
         if self.sent is not None:
             self.held, self.sent = self.sent, None
+        if self.sent_names is not None:
+            self.names, self.sent_names = self.sent_names, None
+
+    def accepts(self, other: Proxy) -> bool:
+        """Whether the other's name is accepted, be it a caller or a server."""
+        assert other.held is not None
+        names = self.names.ours(DOMAIN), self.names.servers.ours(DOMAIN)
+        return all(name_of(other.held.chain) in each for each in names)
 
 
 @dataclass(eq=False)
@@ -64,12 +76,22 @@ class Replica:
         """What this replica's streams say."""
         world = self.world
         here = {proxy for proxy in world.proxies.values() if proxy.replica is self}
-        having = {p for p in here if p.sent is None and p.held is not None and p.held.bundle == bundle}
+        assert self.authority is not None
+        peers = self.authority.peers
+        settled = {p for p in here if p.sent is None and p.sent_names is None and p.names == peers}
+        having = {p for p in settled if p.held is not None and p.held.bundle == bundle}
         return Seen(
             frozenset(world.proxies),
             frozenset(proxy.name for proxy in having),
             frozenset(proxy.name for proxy in here - having),
         )
+
+    def tell_names(self) -> None:
+        """Send the rules of now to the proxies that are connected here and lack them."""
+        assert self.authority is not None
+        for proxy in self.world.proxies.values():
+            if proxy.replica is self and (proxy.sent_names or proxy.names) != self.authority.peers:
+                proxy.sent_names = self.authority.peers
 
     def publish(self, identity: Identity, named: Named) -> None:
         """Send it to the identity's proxies that are connected here."""
@@ -115,13 +137,15 @@ class RotationWorld:
         assert replica.authority is not None
         try:
             await replica.authority.look(replica.publish, replica.observe)
+            replica.tell_names()
         except Killed:
             self.kill(replica)
 
     def kill(self, replica: Replica) -> None:
         """kill -9: its streams break, and somebody else may lead."""
         assert replica.authority is not None
-        self.kills[phase(replica.authority.issuers)] += 1
+        issuers = replica.authority.issuers
+        self.kills[f"name: {domain_phase(issuers)}" if issuers.domains.changing else phase(issuers)] += 1
         del self.replicas[replica.name]
         for proxy in self.proxies.values():
             if proxy.replica is replica:
@@ -134,10 +158,11 @@ class RotationWorld:
         assert replica.authority is not None
         proxy.replica = replica
         proxy.sent = open_secrets(await replica.authority.secrets(proxy.identity))
+        proxy.sent_names = replica.authority.peers
 
     def disconnect(self, proxy: Proxy) -> None:
         """The stream breaks: what was sent and not acknowledged is lost."""
-        proxy.replica = proxy.sent = None
+        proxy.replica = proxy.sent = proxy.sent_names = None
 
     def kept(self) -> Issuers:
         """What stands in the Secret."""
@@ -146,7 +171,7 @@ class RotationWorld:
         kept = from_data({name: b64decode(data[name]) for name in NAMES if name in data}, DOMAIN, str)
         assert kept.root is not None
         assert kept.intermediate is not None
-        return Issuers(kept.root, kept.intermediate, kept.rotation)
+        return Issuers(kept.root, kept.intermediate, kept.rotation, kept.domains)
 
     def broken(self) -> list[str]:
         """Pairs of proxies, both with a leaf that is valid, one of which would refuse the other."""
@@ -156,7 +181,9 @@ class RotationWorld:
             f"{one.name} refuses {other.name}"
             for one in holding
             for other in holding
-            if one.held is not None and other.held is not None and not trusts(one.held.bundle, other.held.chain)
+            if one.held is not None
+            and other.held is not None
+            and not (trusts(one.held.bundle, other.held.chain) and one.accepts(other))
         ]
 
 
@@ -169,6 +196,14 @@ def valid(chain: bytes, now: datetime) -> bool:
 def leaf_end(chain: bytes) -> datetime:
     """When the leaf ends."""
     return x509.load_pem_x509_certificate(chain).not_valid_after_utc
+
+
+@lru_cache(4096)
+def name_of(chain: bytes) -> str:
+    """The trust domain that the leaf is of."""
+    names = x509.load_pem_x509_certificate(chain).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    [uri] = names.value.get_values_for_type(x509.UniformResourceIdentifier)
+    return uri.removeprefix("spiffe://").partition("/")[0]
 
 
 @lru_cache(65536)

@@ -22,6 +22,7 @@ from smi.resources import Resources
 from sources.folder import FolderSource
 from sources.store import Store
 from xds.cache import Cache
+from xds.peers import NO_PEERS, Peers
 from xds.snapshot import World
 from xds.translate.settings import TranslateSettings
 from xds.translate.world import Translator
@@ -39,6 +40,10 @@ def as_found(problem: Problem) -> Problem:
 class Issued:
     def bundle_pem(self) -> bytes:
         return b"bundle"
+
+    @property
+    def peers(self) -> Peers:
+        return NO_PEERS
 
     def forget(self, identities: Iterable[Identity]) -> None:
         """There are none."""

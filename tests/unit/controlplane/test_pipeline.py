@@ -17,6 +17,7 @@ from smi.resources import Resources
 from sources.folder import FolderSource
 from sources.store import Store
 from xds.cache import Cache
+from xds.peers import NO_PEERS, Peers
 from xds.snapshot import World
 from xds.translate.settings import TranslateSettings
 from xds.translate.world import Translator
@@ -30,6 +31,10 @@ class Issued:
 
     def bundle_pem(self) -> bytes:
         return b"bundle"
+
+    @property
+    def peers(self) -> Peers:
+        return NO_PEERS
 
     def forget(self, identities: Iterable[Identity]) -> None:
         self.forgotten.update(identities)
@@ -45,10 +50,10 @@ class BrittleTranslator(Translator):
 
     broken = False
 
-    def translate(self, mesh: Mesh, bundle: str) -> World:
+    def translate(self, mesh: Mesh, bundle: str, peers: Peers = NO_PEERS) -> World:
         if self.broken:
             raise RuntimeError("a bug of ours")
-        return super().translate(mesh, bundle)
+        return super().translate(mesh, bundle, peers)
 
 
 def pipeline_of(status: Status, authority: Issued) -> Pipeline:
