@@ -1,7 +1,7 @@
 """Who an IdentityBinding names: the identities that certificates can prove, and no other (rules A2, F4).
 
-Rule: fail closed. A certificate names a ServiceAccount, so labels name one only while all of its pods have them, and a
-SPIFFE ID only if the mesh gives it out in the binding's own namespace.
+Rule: fail closed. A certificate names a ServiceAccount, so labels name one only while all of its pods have them. SPIFFE
+IDs of this mesh count in their own namespace only.
 Source: SMI specification, apis/traffic-access/v1alpha4: a binding is about workloads of its own namespace only.
 """
 
@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from kube.names import is_label, is_subdomain, shown
+from kube.names import shown, subdomain_fault
 from kube.objects import Pod
 from kube.problem import Problem, Severity
+from mesh.federated import identity_of
 from mesh.model import Identity
 from smi.kinds import IdentityBinding
 
 Key = tuple[str, str]
 """Namespace and name of an object."""
 
-_GONE = frozenset({"Succeeded", "Failed"})
+_SCHEME: Final = "spiffe://"
+_GONE: Final = frozenset({"Succeeded", "Failed"})
 """The phases of pods that have ended."""
 
 
@@ -43,11 +46,11 @@ class Bound:
 def bind(given: BindingInput) -> Bound:
     """Whom a binding names."""
     binding = given.binding
-    accounts = {binding.service_account} - {""}
-    named, foreign = _by_spiffe_id(given)
+    named, unknown = _by_spiffe_id(given)
     labelled, unprovable = _by_labels(binding, given.pods) if given.pods is not None else (set(), [])
-    identities = (Identity(given.trust_domain, binding.namespace, name) for name in accounts | named | labelled)
-    return Bound(tuple(sorted(identities)), (*foreign, *unprovable))
+    accounts = labelled | ({binding.service_account} - {""})
+    own = {Identity(given.trust_domain, binding.namespace, account) for account in accounts}
+    return Bound(tuple(sorted(own | named)), (*unknown, *unprovable))
 
 
 def switched_off(bindings: Iterable[IdentityBinding]) -> tuple[Problem, ...]:
@@ -56,30 +59,34 @@ def switched_off(bindings: Iterable[IdentityBinding]) -> tuple[Problem, ...]:
     return tuple(Problem(item.ref, "", message, "F4", Severity.WARNING, item.origin) for item in bindings)
 
 
-def _by_spiffe_id(given: BindingInput) -> tuple[set[str], list[Problem]]:
-    """The ServiceAccounts that the binding names by SPIFFE ID."""
-    binding, found, problems = given.binding, set(), []
+def _by_spiffe_id(given: BindingInput) -> tuple[set[Identity], list[Problem]]:
+    """The identities that the binding names by SPIFFE ID."""
+    binding, problems = given.binding, []
+    found: set[Identity] = set()
     for index, text in enumerate(binding.spiffe_identities):
-        parts = text.removeprefix("spiffe://").split("/")
-        fault = _why_not(parts, binding.namespace, given.trust_domain)
-        if fault:
-            field = f"spec.schemes.spiffeIdentities[{index}]"
-            message = f"{shown(text)} {fault}; it is named by nothing here."
-            problems.append(Problem(binding.ref, field, message, "F4", origin=binding.origin))
+        identity = identity_of(text if text.startswith(_SCHEME) else f"{_SCHEME}{text}")
+        fault = _why_not(identity, binding.namespace, given.trust_domain)
+        if identity is not None and not fault:
+            found.add(identity)
         else:
-            found.add(parts[4])
+            field = f"spec.schemes.spiffeIdentities[{index}]"
+            message = f"{shown(text)} {fault}; nobody is named by it."
+            problems.append(Problem(binding.ref, field, message, "F4", origin=binding.origin))
     return found, problems
 
 
-def _why_not(parts: list[str], namespace: str, trust_domain: str) -> str:
-    """Why no certificate of this mesh has this SPIFFE ID for a workload of the namespace."""
-    if len(parts) != 5 or parts[1::2] != ["ns", "sa"] or not (is_label(parts[2]) and is_subdomain(parts[4])):
-        if parts[0] == trust_domain:
-            return f"is no identity of a workload: those are {trust_domain}/ns/NAMESPACE/sa/NAME"
-        return f"is not in trust domain {trust_domain}"
-    if parts[0] != trust_domain:
-        return f"is not in trust domain {trust_domain}"
-    return "" if parts[2] == namespace else f"is in another namespace than the binding, {namespace}"
+def _why_not(identity: Identity | None, namespace: str, trust_domain: str) -> str:
+    """Why nobody whom the binding may name can have this identity, as the rest of a sentence.
+
+    One of another trust domain can be a caller where meshes are federated; whether it is proven is the bundle's matter.
+    """
+    if identity is None:
+        return "is no identity of a workload: those are DOMAIN/ns/NAMESPACE/sa/NAME"
+    if identity.trust_domain != trust_domain:
+        return ""
+    if identity.namespace != namespace:
+        return f"is in another namespace than the binding, {namespace}"
+    return subdomain_fault(identity.service_account)
 
 
 def _by_labels(binding: IdentityBinding, pods: Iterable[Pod]) -> tuple[set[str], list[Problem]]:

@@ -29,16 +29,22 @@ def federated(target: TrafficTarget, trust_domain: str) -> tuple[set[Identity], 
     found: set[Identity] = set()
     problems: list[Problem] = []
     for name in names[:MOST]:
-        match = _ID.fullmatch(name)
-        if match is None:
+        caller = identity_of(name)
+        if caller is None:
             problems.append(_problem(target, f"{shown(name)} is not spiffe://DOMAIN/ns/NAMESPACE/sa/NAME"))
-        elif match["domain"] == trust_domain:
+        elif caller.trust_domain == trust_domain:
             problems.append(_problem(target, f"{shown(name)} is of this mesh and belongs into spec.sources"))
         else:
-            found.add(Identity(match["domain"], match["namespace"], match["account"]))
+            found.add(caller)
     if len(names) > MOST:
         problems.append(_problem(target, f"More than {MOST} names are given; those after them are granted nothing"))
     return found, problems
+
+
+def identity_of(name: str) -> Identity | None:
+    """The identity that a SPIFFE ID names; None where it is none of the form that meshes give to workloads."""
+    match = _ID.fullmatch(name)
+    return Identity(match["domain"], match["namespace"], match["account"]) if match else None
 
 
 def _problem(target: TrafficTarget, what: str) -> Problem:

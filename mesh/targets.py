@@ -127,7 +127,11 @@ def _destinations(given: TargetInput) -> tuple[tuple[Identity, ...], list[Proble
     if found.fault:
         field = _named_by("spec.destination", subject, given)
         return (), [_problem(target, field, _fault("A destination", found), "F4")]
-    return found.identities, []
+    own = tuple(identity for identity in found.identities if identity.trust_domain == given.trust_domain)
+    if not own:
+        message = "The destination names nobody of this mesh; nothing is granted."
+        return (), [_problem(target, "spec.destination", message, "F4")]
+    return own, []
 
 
 def _sources(given: TargetInput) -> tuple[tuple[Identity, ...], list[Problem]]:

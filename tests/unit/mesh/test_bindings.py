@@ -69,7 +69,6 @@ def test_schemes_add_up() -> None:
     "text",
     [
         "cluster.local/ns/bank/sa/client",
-        "partner.example/ns/shop/sa/client",
         "federated.trustdomain/boundary/boundaryName/identifierType/identifier",
         "cluster.local/ns/shop/sa/client/more",
         "cluster.local/ns/shop/sa/",
@@ -84,6 +83,17 @@ def test_f4_a_spiffe_id_that_no_certificate_of_the_namespace_has_names_nobody(te
     assert callers(mesh) == set()
     fields = {found.object.kind: found.field for found in problems(mesh, "F4")}
     assert fields == {"IdentityBinding": "spec.schemes.spiffeIdentities[0]", "TrafficTarget": "spec.sources[0]"}
+
+
+def test_a_spiffe_id_of_another_mesh_is_a_caller_that_federation_may_prove() -> None:
+    partner = Identity("partner.example", "orders", "client")
+    named = binding("callers", ids=("partner.example/ns/orders/sa/client",))
+    mesh = build(API, named, grant(bound("callers")), settings=READ)
+    assert callers(mesh) == {partner}
+    mesh = build(API, named, grant(Subject(kind="ServiceAccount", name="client"), destination=bound("callers")),
+                 settings=READ)  # fmt: skip
+    assert callers(mesh) == set()
+    assert [found.field for found in problems(mesh, "F4")] == ["spec.destination"]
 
 
 def test_f4_labels_name_an_account_only_while_all_of_its_pods_have_them() -> None:

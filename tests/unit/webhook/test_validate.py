@@ -201,7 +201,7 @@ def test_a_draft_is_stored_with_a_warning() -> None:
     [
         ({"serviceAccount": "api"}, []),
         ({"spiffeIdentities": ["example.org/ns/shop/sa/api"]}, []),
-        ({"spiffeIdentities": ["elsewhere/ns/shop/sa/api"]}, ["spec.schemes.spiffeIdentities[0]"]),
+        ({"spiffeIdentities": ["example.org/ns/bank/sa/api"]}, ["spec.schemes.spiffeIdentities[0]"]),
     ],
 )
 def test_f4_where_bindings_are_read_they_are_warned_of_for_what_names_nobody(
