@@ -29,6 +29,8 @@ from protocol_rows import ROWS
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 §1.3."""
 ANY = "[::]"
+BIG = 8 << 20
+"""Bytes of an answer to `/big`: more than any buffer on the way holds."""
 
 
 async def speak_http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str) -> None:
@@ -42,6 +44,7 @@ async def speak_http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         seen = {"name": name, "request": request, "headers": headers, "body": body.decode()}
         answer = json.dumps(seen).encode()
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
+        answer += bytes(BIG) if " /big " in request else b""
         writer.write(b"content-length: %d\r\n\r\n" % len(answer) + (b"" if request.startswith("HEAD") else answer))
         await writer.drain()
         if headers.get("connection", "") == "close" or "HTTP/1.0" in request:

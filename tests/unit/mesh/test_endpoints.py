@@ -135,3 +135,25 @@ def test_udp_ports_are_not_proxied() -> None:
 def test_an_external_name_service_is_no_destination() -> None:
     far = replace(service("web"), spec=ServiceSpec(type="ExternalName", external_name="example.com", ports=(port(),)))
     assert not build(far).destinations
+
+
+def all_meshed(mesh: Mesh) -> bool:
+    return mesh.backends[port_id("web")].all_meshed
+
+
+def test_h4_a_backend_knows_whether_everybody_behind_it_has_a_sidecar() -> None:
+    assert all_meshed(build(service("web"), pod("web-1"), pod("web-2", ip="10.0.0.2")))
+    assert not all_meshed(build(service("web"), pod("web-1"), pod("web-2", ip="10.0.0.2", meshed=False)))
+    assert not all_meshed(build(service("web")))
+
+
+def test_h4_endpoints_come_and_go_without_a_change_of_the_backend() -> None:
+    """A pod may be listed before or after it is known; an address that is no pod's is somebody without a sidecar."""
+    parts = [service("web"), pod("web-1")]
+    assert all_meshed(build(*parts, slice_of("web", entry("web-1"), entry("web-9", "10.0.0.9"))))
+    assert all_meshed(build(*parts, slice_of("web")))
+    assert not all_meshed(build(*parts, slice_of("web", entry("web-1"), entry(ip="10.0.0.9"))))
+
+
+def test_h4_of_a_service_without_selector_nobody_knows_that_all_have_a_sidecar() -> None:
+    assert not all_meshed(build(service("web", selector={}), pod("web-1"), slice_of("web", entry("web-1"))))

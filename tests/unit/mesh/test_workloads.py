@@ -151,6 +151,28 @@ def test_h6_a_namespace_may_refuse_what_leaves_the_mesh(word: str | None, want: 
     assert bool(problems(mesh, "H6")) is (word == "perhaps")
 
 
+def test_h2_what_somebody_calls_http_reaches_the_app_as_http1() -> None:
+    """Whether or not others contradict: callers' sidecars may have carried it over HTTP/2 (decision 0100)."""
+    ports = [ContainerPort(8080), ContainerPort(9000, "http"), ContainerPort(9001), ContainerPort(9002, "http")]
+    services = [
+        service("web", port(80, "http", target=8080)),
+        service("web2", port(80, "tcp-x", target=8080), selector={"app": "web"}),
+        service("web3", port(80, "grpc", target=9002), selector={"app": "web"}),
+    ]
+    found = workload(build(*services, pod("web-1", *ports)), "web-1").ports
+    assert {each.port: each.http1 for each in found} == {8080: True, 9000: True, 9001: False, 9002: False}
+    assert inbound(build(*services, pod("web-1", *ports)), "web-1", 8080).protocol is Protocol.DETECT
+
+
+def test_h2_a_role_is_told_apart_by_whether_its_app_is_promised_http1() -> None:
+    both = pod("web-1", ContainerPort(8080))
+    tcp = service("web2", port(80, "tcp-x", target=8080), selector={"app": "web"})
+    roles = {
+        build(both, tcp, service("web", port(80, name, target=8080))).proxies[POD] for name in ("http", "anything")
+    }
+    assert len(roles) == 2
+
+
 def test_h5_every_inbound_port_is_reachable_by_every_address_of_the_pod() -> None:
     both = replace(
         pod("web-1", ContainerPort(8080), ContainerPort(9000)),
