@@ -22,6 +22,8 @@ from controlplane.traffic.embedded import FIRST_ANSWER
 from controlplane.traffic.facts import DEFAULT_WINDOW
 from controlplane.traffic.spans import window as read_window
 
+WIDEST: Final = 1000
+"""Columns of a table at most."""
 REFRESH: Final = 2.0
 """Seconds between two looks of --watch and of `weft top`."""
 
@@ -132,7 +134,10 @@ def _show(ask: Callable[[], Answer], output: Format, drawn: Callable[[Answer], R
         if output is Format.JSON:
             show_json(answer)
         else:
-            Console().print(drawn(answer))
+            # What is wider than the terminal goes on beyond it, as with kubectl.
+            console, table = Console(), drawn(answer)
+            width = console.measure(table, options=console.options.update(width=WIDEST)).maximum
+            console.print(table, width=max(width, console.width), crop=False, soft_wrap=True)
             if words := note(answer):
                 Console(stderr=True, soft_wrap=True).print(words)
         return

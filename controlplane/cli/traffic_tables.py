@@ -69,13 +69,7 @@ def note(answer: Answer) -> Text | None:
 def _table(columns: Sequence[Column], rows: Iterable[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0), collapse_padding=True)
     for column in columns:
-        right = column.number
-        table.add_column(
-            column.heading,
-            justify="right" if right else "left",
-            no_wrap=right,
-            overflow="ellipsis" if right else "fold",
-        )
+        table.add_column(column.heading, justify="right" if column.number else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(column.cell(row), style=_style(column, row)) for column in columns))
     return table

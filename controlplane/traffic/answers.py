@@ -169,9 +169,9 @@ class Answers:
     def called(self, series: Series) -> Iterator[Resource]:
         """What a caller's sidecar knows of whom it called: the workload, the Service, the namespace."""
         namespace = ""
-        if series.service is not None:
-            namespace = series.service.namespace
-            yield Resource("services", *series.service)
+        if (service := self.inventory.service(series.service)) is not None:
+            namespace = service.namespace
+            yield Resource("services", *service)
         if series.workload is not None:
             namespace = series.workload.namespace
             yield self.inventory.workload_named(series.workload)

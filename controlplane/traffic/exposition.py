@@ -29,6 +29,7 @@ FAILED_GRPC: Final = frozenset({"2", "4", "12", "13", "14", "15"})
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _LIMITS: Final = {**{f"{limit:g}": place for place, limit in enumerate(BUCKETS)}, "+Inf": len(BUCKETS)}
 _HOST: Final = re.compile(r"([^.]+)\.([^.]+)\.svc\..*")
+_ADDRESS: Final = re.compile(r"[\d.]+:\d+|[\da-fA-F:]*:[\da-fA-F:]*:\d+|\[[\da-fA-F:]+\]:\d+")
 _SIDES: Final = {"source": Side.CLIENT, "destination": Side.SERVER}
 
 
@@ -109,9 +110,14 @@ def series_of(pod: PodId, labels: Mapping[str, str]) -> Series | None:
 
 
 def service_of(host: str) -> ServiceId | None:
-    """The Service that a host such as `web.shop.svc.cluster.local` names."""
+    """The Service that a host such as `web.shop.svc.cluster.local` names.
+
+    Of what the caller's own sidecar refuses only the address is known: it stands for the name, in no namespace.
+    """
     found = _HOST.fullmatch(host)
-    return ServiceId(found[2], found[1]) if found else None
+    if found:
+        return ServiceId(found[2], found[1])
+    return ServiceId("", host.rpartition(":")[0]) if _ADDRESS.fullmatch(host) else None
 
 
 def _known(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from controlplane.traffic.embedded import Target
 from controlplane.traffic.kinds import PLURALS, WORKLOADS, Resource
 from kube.enrolment import injected
-from kube.objects import Deployment, EndpointSlice, Pod, StatefulSet
+from kube.objects import Deployment, EndpointSlice, Pod, Service, StatefulSet
 from kube.workload import workload_of
 from mesh.model import PodId, ServiceId
 from mesh.names import Misnamed, service_named
@@ -50,6 +50,8 @@ class Inventory:
     workloads: Mapping[PodId, Resource] = field(default_factory=dict)
     named: Mapping[ServiceId, Resource] = field(default_factory=dict)
     pods: Mapping[Resource, tuple[int, int]] = field(default_factory=dict)
+    addresses: Mapping[str, ServiceId] = field(default_factory=dict)
+    """Services by their own addresses."""
     splits: tuple[Split, ...] = ()
     split_version: str = "split.smi-spec.io/v1alpha4"
     """The apiVersion in which the API server has splits, as far as one was read."""
@@ -65,6 +67,12 @@ class Inventory:
     def workload_named(self, name: ServiceId) -> Resource:
         """The workload that a sidecar named."""
         return self.named.get(name) or Resource("deployments", name.namespace, name.name)
+
+    def service(self, named: ServiceId | None) -> ServiceId | None:
+        """The Service that a sidecar named, perhaps by its address."""
+        if named is None or named.namespace:
+            return named
+        return self.addresses.get(named.name.strip("[]"))
 
     def known(self, kind: str) -> Iterator[Resource]:
         """All there are of a kind that have a pod with a sidecar; of splits all."""
@@ -92,7 +100,13 @@ def inventory(resources: Resources, cluster_domain: str = "cluster.local") -> In
             everyone[resource] += 1
             meshed[resource] += injected(pod.metadata.annotations)
     counted = {resource: (meshed[resource], number) for resource, number in everyone.items()}
-    known = Inventory(owners, workloads, named, counted, tuple(_splits(resources, cluster_domain)))
+    addresses = {
+        address: ServiceId(each.namespace, each.name)
+        for each in resources.of(Service)
+        for address in (each.spec.cluster_ip, *each.spec.cluster_ips)
+        if address not in {"", "None"}
+    }
+    known = Inventory(owners, workloads, named, counted, addresses, tuple(_splits(resources, cluster_domain)))
     version = next((split.api_version for split in resources.of(TrafficSplit)), known.split_version)
     return replace(known, split_version=version)
 

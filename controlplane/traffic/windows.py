@@ -114,6 +114,8 @@ def _add(counts: dict[Series, Counts], before: Sample | None, now: Sample) -> No
     """Add by how much one sidecar's counters grew."""
     if before is None:
         return
+    # Envoy works its uptime out every five seconds, so nothing finer can be told from it: one that restarts within its
+    # first seconds may pass for the same, and only counters that tell less show it.
     restarted = now.uptime is not None and before.uptime is not None and now.uptime < before.uptime
     for labels, raw in now.raws.items():
         grown = _grown(None if restarted else before.raws.get(labels), raw)
