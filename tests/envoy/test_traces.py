@@ -1,0 +1,110 @@
+"""Traces: both sidecars' spans of a request are one trace, in a real collector, whatever it speaks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import collector as collector_program
+from shop_mesh import CATALOG_IP, shop
+from sidecars import Pod, Sidecars, missing, sidecars
+from talk import mirror
+from xds.collector import Traces, collector
+from xds.translate.observing import Observing
+from xds.translate.world import TranslateSettings
+
+HERE = "10.77.0.9"
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@dataclass
+class Collected:
+    """Two sidecars that tell a collector, and what it was told."""
+
+    lab: Sidecars
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    async def read(self, stream: asyncio.StreamReader) -> None:
+        while line := await stream.readline():
+            self.lines.append(json.loads(line))
+
+    async def spans(self, count: int) -> list[dict[str, Any]]:
+        async def there() -> bool:
+            return len(self.lines) >= count
+
+        await self.lab.until(there, f"{count} lines are collected")
+        return self.lines
+
+
+@asynccontextmanager
+async def collecting(observing: Observing) -> AsyncIterator[Collected]:
+    if reason := missing():
+        pytest.skip(reason)
+    async with sidecars(TranslateSettings(observing=observing)) as lab:
+        lab.apply(shop())
+        place: Pod = await lab.start("collector", 9, sidecar=False)
+        program = await place.program(sys.executable, str(Path(collector_program.__file__)), "4317", "4318", "9411")
+        assert program.stdout is not None
+        assert "listening" in json.loads(await program.stdout.readline())
+        collected = Collected(lab)
+        reading = asyncio.create_task(collected.read(program.stdout))
+        await asyncio.gather(*(lab.start(name, number) for number, name in enumerate(("storefront", "catalog"), 1)))
+        await lab.pods["catalog"].serve(8080, mirror)
+        try:
+            yield collected
+        finally:
+            reading.cancel()
+        assert lab.ads.rejected == []
+
+
+async def ask(lab: Sidecars, path: str, headers: str = "") -> str:
+    """The head of the request as the app got it."""
+    reader, writer = await lab.pods["storefront"].connect(CATALOG_IP, 80)
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: catalog\r\nx-user: bob\r\n{headers}\r\n".encode())
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 200")
+        return (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("url", [f"otlp://{HERE}", f"otlp-http://{HERE}", f"zipkin://{HERE}"])
+async def test_the_spans_of_both_sidecars_are_one_trace(url: str) -> None:
+    async with collecting(Observing(traces=Traces(collector(url), percent=100))) as collected:
+        head = await ask(collected.lab, "/api/items")
+        spans = await collected.spans(2)
+    client, server = sorted(spans, key=lambda span: str(span["kind"]))
+    assert (client["kind"], server["kind"]) == ("CLIENT", "SERVER")
+    assert client["trace"] == server["trace"]
+    assert server["parent"] == client["span"]
+    assert client["trace"] in head, "the app is told, and can pass it on"
+    assert server["tags"]["k8s.pod.name"] == "catalog"
+    named = [span["resource"]["service.name"] for span in (client, server)]
+    assert named == (["shop/storefront", "shop/catalog"] if "zipkin" in url else ["storefront", "catalog"])
+
+
+@pytest.mark.parametrize(
+    ("url", "headers"),
+    [
+        (f"otlp://{HERE}", "traceparent: 00-{trace}-{parent}-0{sampled}\r\n"),
+        (f"zipkin://{HERE}", "x-b3-traceid: {trace}\r\nx-b3-spanid: {parent}\r\nx-b3-sampled: {sampled}\r\n"),
+    ],
+)
+async def test_a_caller_that_has_a_trace_decides_whether_it_goes_on(url: str, headers: str) -> None:
+    async with collecting(Observing(traces=Traces(collector(url), percent=0))) as collected:
+        for sampled in (0, 1):
+            written = headers.format(trace=TRACE, parent=PARENT, sampled=sampled)
+            await ask(collected.lab, f"/api/{sampled}", written)
+        await ask(collected.lab, "/api/2")
+        spans = await collected.spans(2)
+    assert {span["trace"] for span in spans} == {TRACE}, [(s["trace"][:4], s["kind"], s["tags"]) for s in spans]
+    assert [span["parent"] for span in spans if span["kind"] == "CLIENT"] == [PARENT]
+    assert {span["tags"]["http.url"].rpartition("/")[2] for span in spans} == {"1"}, "neither 0 nor 2 was sampled"
