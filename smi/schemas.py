@@ -231,7 +231,7 @@ def egress_policy(_version: str) -> Schema:
         "A ServiceAccount of the policy's namespace.",
         {
             "apiGroup": _text("The group of the kind, empty for ServiceAccount."),
-            "kind": {"type": "string", "description": "ServiceAccount.", "enum": ["ServiceAccount"]},
+            "kind": {**_text("ServiceAccount.", 64), "enum": ["ServiceAccount"]},
             "name": _text("Name of the ServiceAccount.", least=1),
             "namespace": _text("The policy's own namespace, if it is written at all.", 63),
         },
@@ -243,7 +243,7 @@ def egress_policy(_version: str) -> Schema:
         "A port that is called, and what is spoken there.",
         {
             "number": number,
-            "protocol": {"type": "string", "description": spoken, "enum": ["http", "https", "tls", "tcp"]},
+            "protocol": {**_text(spoken, 16), "enum": ["http", "https", "tls", "tcp"]},
             "name": _text("A name; nothing refers to it.", 63),
         },
         ("number", "protocol"),
@@ -252,7 +252,7 @@ def egress_policy(_version: str) -> Schema:
         "A route group in the policy's namespace, or some of its matches.",
         {
             "apiGroup": _text("The group of the kind: specs.smi-spec.io."),
-            "kind": {"type": "string", "description": "HTTPRouteGroup.", "enum": ["HTTPRouteGroup"]},
+            "kind": {**_text("HTTPRouteGroup.", 64), "enum": ["HTTPRouteGroup"]},
             "name": _text("Name of the route group.", least=1),
             "matches": _list("Names of its matches; none for all.", _text("A name.", 1024, 1), 1024),
         },

@@ -80,6 +80,7 @@ def test_v1_drafts_alone_wait_until_they_are_asked_for(definition: Definition) -
 def test_v9_short_names() -> None:
     assert {definition.kind: definition.short for definition in DECODED} == {
         "TrafficTarget": "tt", "HTTPRouteGroup": "htr", "TCPRoute": "tr", "UDPRoute": "ur", "TrafficSplit": "ts",
+        "EgressPolicy": "egp",
     }  # fmt: skip
 
 
