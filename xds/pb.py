@@ -82,6 +82,7 @@ from xds._pb.envoy.extensions.access_loggers.grpc.v3.als_pb2 import (
     HttpGrpcAccessLogConfig,
     TcpGrpcAccessLogConfig,
 )
+from xds._pb.envoy.extensions.access_loggers.open_telemetry.v3.logs_service_pb2 import OpenTelemetryAccessLogConfig
 from xds._pb.envoy.extensions.access_loggers.stream.v3.stream_pb2 import StdoutAccessLog
 from xds._pb.envoy.extensions.clusters.dynamic_forward_proxy.v3.cluster_pb2 import ClusterConfig as DynamicForwardProxy
 from xds._pb.envoy.extensions.common.dynamic_forward_proxy.v3.dns_cache_pb2 import DnsCacheConfig
@@ -232,6 +233,7 @@ __all__ = [
     "Matcher",
     "Message",
     "Metadata",
+    "OpenTelemetryAccessLogConfig",
     "OpenTelemetryConfig",
     "OriginalDst",
     "ParentBasedSamplerConfig",

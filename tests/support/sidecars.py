@@ -254,6 +254,13 @@ async def sidecars(settings: TranslateSettings | None = None) -> AsyncIterator[S
                 await lab.stop()
 
 
+# Spans and counts leave soon: five seconds are long in a test.
+_IMPATIENT = {
+    "name": "impatient",
+    "static_layer": {"tracing.opentelemetry.flush_interval_ms": 100, "tracing.zipkin.flush_interval_ms": 100},
+}
+
+
 def _environment(pod: PodId) -> dict[str, str]:
     """What the injector puts into a sidecar's environment."""
     return {
@@ -284,7 +291,7 @@ def _bootstrap(node: str, ads: Path) -> dict[str, Any]:
     source = {"ads": {}, "resource_api_version": "V3"}
     return {
         "node": {"id": node, "cluster": node},
-        "layered_runtime": runtime(),
+        "layered_runtime": {"layers": [*runtime()["layers"], _IMPATIENT]},
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 15000}}},
         "dynamic_resources": {"ads_config": stream, "cds_config": source, "lds_config": source},
         "static_resources": {

@@ -52,12 +52,12 @@ def towards_destination(name: str, observing: Observing = UNOBSERVED) -> pb.Filt
     manager.access_log.append(telemetry.requests_from(name.removeprefix("outbound/")))
     manager.access_log.append(logs.requests_without_cluster(NOT_PERMITTED, name))
     manager.access_log.extend(taps.requests(observing, taps.OUTBOUND))
-    traces.add(manager, observing)
+    _observe(manager, observing)
     manager.local_reply_config.mappers.append(_gone(BODY))
     return _filter(manager)
 
 
-def towards_outside(name: str, lookup: pb.HttpFilter) -> pb.Filter:
+def towards_outside(name: str, lookup: pb.HttpFilter, observing: Observing = UNOBSERVED) -> pb.Filter:
     """The app's requests to hosts outside the mesh, as far as the route configuration of this name lets them.
 
     `lookup` looks up those whose host is granted by name, after RBAC: what is refused asks no resolver anything.
@@ -68,11 +68,19 @@ def towards_outside(name: str, lookup: pb.HttpFilter) -> pb.Filter:
     manager.access_log.append(telemetry.requests_from("outside"))
     manager.access_log.append(logs.requests_refused(NOT_GRANTED))
     manager.access_log.append(logs.requests_without_cluster(NOT_GRANTED, name))
+    manager.access_log.extend(taps.requests(observing, taps.OUTBOUND))
+    _observe(manager, observing)
     manager.local_reply_config.mappers.append(_gone(EGRESS_BODY))
     # Policies look at the path that the server will see, so what is ambiguous about it is settled before both.
     manager.normalize_path.value = True
     manager.merge_slashes = True
     return _filter(manager)
+
+
+def _observe(manager: pb.HttpConnectionManager, observing: Observing) -> None:
+    """Traces and logs as the operator wants them."""
+    traces.add(manager, observing)
+    logs.send(manager.access_log, observing)
 
 
 def _gone(body: str) -> pb.ResponseMapper:
@@ -100,7 +108,7 @@ def towards_app(name: str, access_log: AccessLog, observing: Observing = UNOBSER
     manager.access_log.append(logs.requests_denied_by_rules(name))
     manager.access_log.extend(logs.requests_served(name, access_log))
     manager.access_log.extend(taps.requests(observing, taps.INBOUND))
-    traces.add(manager, observing)
+    _observe(manager, observing)
     # Rules look at the path the app will see, so what is ambiguous about it is settled before both.
     manager.normalize_path.value = True
     manager.merge_slashes = True
@@ -126,7 +134,7 @@ def refusing(observing: Observing = UNOBSERVED) -> pb.Filter:
     manager.access_log.append(telemetry.requests_from("%DOWNSTREAM_LOCAL_ADDRESS%"))
     manager.access_log.append(logs.every_request(NOT_PERMITTED))
     manager.access_log.extend(taps.requests(observing, taps.OUTBOUND, NOT_PERMITTED))
-    traces.add(manager, observing)
+    _observe(manager, observing)
     manager.common_http_protocol_options.max_requests_per_connection.value = 1
     manager.common_http_protocol_options.idle_timeout.CopyFrom(pb.seconds(REFUSED_IDLE_TIMEOUT))
     return _filter(manager)

@@ -41,13 +41,13 @@ def inbound_listener(ports: Iterable[InboundPort], access_log: AccessLog, settin
     for port in ports:
         listener.filter_chains.extend(_chains(port, access_log, settings))
         branches[str(port.port)] = _branch(port)
-    told = taps.connections(settings.observing, taps.INBOUND, UNKNOWN_PORT)
-    refuse = chain("refused/port", tcp.refusing("refused/port", UNKNOWN_PORT, told))
+    refuse = chain("refused/port", tcp.refusing("refused/port", UNKNOWN_PORT, settings.observing))
     listener.default_filter_chain.CopyFrom(refuse)
     if branches:
         listener.filter_chain_matcher.CopyFrom(tree(pb.DestinationPortInput, branches))
     listener.access_log.append(logs.handshakes_denied())
     listener.access_log.extend(taps.handshakes(settings.observing))
+    logs.send(listener.access_log, settings.observing)
     return encode(INBOUND_LISTENER, listener)
 
 
@@ -66,13 +66,12 @@ def _plaintext_chains(port: InboundPort, access_log: AccessLog, observing: Obser
     """Under strict mTLS one that refuses; else as under mTLS, where no identity counts as nobody (rule H3)."""
     name = naming.inbound(port.port)
     if port.mtls is Mtls.STRICT:
-        told = taps.connections(observing, taps.INBOUND, PLAINTEXT_REFUSED)
-        yield chain(_name("plaintext", port), tcp.refusing(f"refused/{name}", PLAINTEXT_REFUSED, told))
+        yield chain(_name("plaintext", port), tcp.refusing(f"refused/{name}", PLAINTEXT_REFUSED, observing))
         return
     if port.protocol is not Protocol.TCP:
         yield chain(_name("plaintext-http", port), http.towards_app(name, access_log, observing))
     if not port.protocol.is_http:
-        refused = tcp.refusing(f"refused/{name}", NO_IDENTITY, taps.connections(observing, taps.INBOUND, NO_IDENTITY))
+        refused = tcp.refusing(f"refused/{name}", NO_IDENTITY, observing)
         allowed = tcp.in_plaintext(name, taps.ended(observing, taps.INBOUND)) if port.open else refused
         yield chain(_name("plaintext-tcp", port), allowed)
 

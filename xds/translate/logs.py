@@ -7,14 +7,20 @@ handshake, `refused/…` for the chains that only refuse.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from mesh.settings import AccessLog
 from xds import pb
+from xds.translate.collectors import LOGS
+from xds.translate.observing import Observing
 
+LOG_NAME: Final = "weft-access"
 NO_CLUSTER: Final = "NC"
 """Envoy's response flag for a route whose cluster does not exist: we took it away, because no rule allows it now."""
 
+STDOUT: Final = "envoy.access_loggers.stdout"
+OTLP: Final = "envoy.access_loggers.open_telemetry"
 SAMPLE_PERCENT: Final = 1
 SAMPLE_KEY: Final = "weft.access_log.sampled"
 """Of Envoy's runtime; nobody sets it, so the percentage holds."""
@@ -100,7 +106,28 @@ def handshakes_denied() -> pb.AccessLog:
 def _log(fields: dict[str, str]) -> pb.AccessLog:
     config = pb.StdoutAccessLog()
     config.log_format.json_format.update(fields)
-    return pb.AccessLog(name="envoy.access_loggers.stdout", typed_config=pb.packed(config))
+    return pb.AccessLog(name=STDOUT, typed_config=pb.packed(config))
+
+
+def send(logs: Iterable[pb.AccessLog], observing: Observing) -> None:
+    """Have what would go to standard output go to the operator's collector (OTLP), where there is one.
+
+    The same fields become attributes; Envoy adds node_name (`NAMESPACE/POD`) and cluster_name (`SERVICEACCOUNT.NAMESPACE`).
+    """
+    if observing.logs is None:
+        return
+    for log in logs:
+        if log.name != STDOUT:
+            continue
+        written, config = pb.StdoutAccessLog(), pb.OpenTelemetryAccessLogConfig()
+        log.typed_config.Unpack(written)
+        common = config.common_config
+        common.log_name, common.transport_api_version = LOG_NAME, pb.ApiVersion.V3
+        common.grpc_service.envoy_grpc.cluster_name = LOGS
+        for key, value in sorted(written.log_format.json_format.items()):
+            config.attributes.values.add(key=key).value.string_value = str(value)
+        log.name = OTLP
+        log.typed_config.CopyFrom(pb.packed(config))
 
 
 def only(log: pb.AccessLog, expression: str) -> pb.AccessLog:

@@ -14,7 +14,7 @@ from mesh.settings import Egress
 from xds import pb
 from xds.names import OUTBOUND_LISTENER
 from xds.resource import Resource, encode
-from xds.translate import http, naming, sockets, taps, tcp
+from xds.translate import http, naming, sockets, tcp
 from xds.translate.addresses import canonical
 from xds.translate.chains import Branch, chain, switch, to, tree
 from xds.translate.settings import TranslateSettings
@@ -33,12 +33,11 @@ def outbound_listener(egress: Egress, meshed: Iterable[MeshedAddress], settings:
     listener.traffic_direction = pb.TrafficDirection.OUTBOUND
     listener.use_original_dst.value = True
     listener.listener_filters.append(sockets.original_dst())
-    told = taps.connections(settings.observing, taps.OUTBOUND, http.NOT_PERMITTED)
     listener.filter_chains.extend(
         [
             chain(REFUSE_HTTP, http.refusing(settings.observing)),
-            chain(REFUSE_TCP, tcp.refusing(REFUSE_TCP, http.NOT_PERMITTED, told, own=True)),
-            chain(REFUSE_LOOP, tcp.refusing(REFUSE_LOOP, LOOP, own=True)),
+            chain(REFUSE_TCP, tcp.refusing(REFUSE_TCP, http.NOT_PERMITTED, settings.observing, own=True)),
+            chain(REFUSE_LOOP, tcp.refusing(REFUSE_LOOP, LOOP, settings.observing, own=True)),
         ]
     )
     listener.default_filter_chain.CopyFrom(chain(OUTSIDE, _outside(egress)))

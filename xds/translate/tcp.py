@@ -11,8 +11,9 @@ from typing import Final
 from mesh.model import Share
 from xds import pb
 from xds.resource import TYPE_PREFIX, Resource, encode
-from xds.translate import logs, naming, telemetry
+from xds.translate import logs, naming, taps, telemetry
 from xds.translate.naming import Flavour
+from xds.translate.observing import UNOBSERVED, Observing
 from xds.translate.sources import ads
 from xds.translate.weights import weighted
 
@@ -60,12 +61,13 @@ def in_plaintext(stat_prefix: str, told: Iterable[pb.AccessLog] = ()) -> pb.Filt
     return _filter(_inbound(stat_prefix, told))
 
 
-def refusing(stat_prefix: str, reason: str, told: Iterable[pb.AccessLog] = (), *, own: bool = False) -> pb.Filter:
+def refusing(stat_prefix: str, reason: str, observing: Observing = UNOBSERVED, *, own: bool = False) -> pb.Filter:
     """Closes every connection at once: the cluster it names does not exist. `own`: those of the sidecar's own pod."""
     proxy = _proxy(stat_prefix)
     proxy.cluster = naming.REFUSED_CLUSTER
     proxy.access_log.append(logs.every_connection(reason, own=own))
-    proxy.access_log.extend(told)
+    proxy.access_log.extend(taps.connections(observing, taps.OUTBOUND if own else taps.INBOUND, reason))
+    logs.send(proxy.access_log, observing)
     return _filter(proxy)
 
 

@@ -17,7 +17,7 @@ from mesh.settings import AccessLog, Egress
 from xds.peers import NO_PEERS, Peers
 from xds.resource import CLUSTER, LISTENER, TYPES, Resource
 from xds.snapshot import Named, Snapshot, World
-from xds.translate import access, clusters, traces
+from xds.translate import access, clusters, collectors
 from xds.translate.egress import Exits
 from xds.translate.inbound import bare, inbound_listener
 from xds.translate.outbound import outbound_listener
@@ -58,7 +58,7 @@ class Translator:
             lambda leaf: _snapshot(*leaf)
         )
         self._constant = (
-            clusters.passthrough_cluster(), *clusters.inbound_clusters(), *traces.clusters(settings.observing)
+            clusters.passthrough_cluster(), *clusters.inbound_clusters(), *collectors.clusters(settings.observing)
         )  # fmt: skip
 
     def translate(self, mesh: Mesh, bundle: str, peers: Peers = NO_PEERS) -> World:
