@@ -9,15 +9,25 @@ from typing import Final
 
 from xds import pb
 from xds.collector import Collector, Exporter, is_address
+from xds.resource import Resource, encode
+from xds.translate.observing import Observing
 
+TRACES: Final = "weft-traces"
+LOGS: Final = "weft-logs"
 CONNECT_TIMEOUT: Final = 5
 UNSENT: Final = 1024 * 1024
 """Bytes that wait for a slow collector."""
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def collector_cluster(name: str, collector: Collector) -> pb.Cluster:
-    """The cluster of this name."""
+def clusters(observing: Observing) -> tuple[Resource, ...]:
+    """What leads to the operator's collectors."""
+    traces, logs = observing.traces, observing.logs
+    wanted = ((TRACES, traces.collector if traces is not None else None), (LOGS, logs))
+    return tuple(encode(name, _cluster(name, collector)) for name, collector in wanted if collector is not None)
+
+
+def _cluster(name: str, collector: Collector) -> pb.Cluster:
     cluster = pb.Cluster(
         name=name,
         type=pb.Cluster.STATIC if is_address(collector.host) else pb.Cluster.STRICT_DNS,

@@ -10,11 +10,9 @@ from typing import Final
 
 from xds import pb
 from xds.collector import Exporter, Traces
-from xds.resource import Resource, encode
-from xds.translate.collectors import collector_cluster
+from xds.translate.collectors import TRACES
 from xds.translate.observing import Observing
 
-CLUSTER: Final = "weft-traces"
 LONGEST_PATH: Final = 256
 TIMEOUT: Final = 5
 """Seconds a collector may take for what it is sent; then it is lost."""
@@ -48,18 +46,11 @@ def add(manager: pb.HttpConnectionManager, observing: Observing) -> None:
     manager.request_id_extension.typed_config.CopyFrom(pb.packed(request_id))
 
 
-def clusters(observing: Observing) -> tuple[Resource, ...]:
-    """What leads to the collector."""
-    if observing.traces is None:
-        return ()
-    return (encode(CLUSTER, collector_cluster(CLUSTER, observing.traces.collector)),)
-
-
 def _provider(traces: Traces) -> pb.TracingProvider:
     collector = traces.collector
     if collector.exporter is Exporter.ZIPKIN:
         zipkin = pb.ZipkinConfig(
-            collector_cluster=CLUSTER,
+            collector_cluster=TRACES,
             collector_endpoint=collector.path,
             collector_hostname=collector.authority,
             collector_endpoint_version=pb.ZipkinConfig.HTTP_JSON,
@@ -71,11 +62,11 @@ def _provider(traces: Traces) -> pb.TracingProvider:
         return pb.TracingProvider(name="envoy.tracers.zipkin", typed_config=pb.packed(zipkin))
     otlp = pb.OpenTelemetryConfig()
     if collector.exporter is Exporter.OTLP:
-        otlp.grpc_service.envoy_grpc.cluster_name = CLUSTER
+        otlp.grpc_service.envoy_grpc.cluster_name = TRACES
         otlp.grpc_service.timeout.CopyFrom(pb.seconds(TIMEOUT))
     else:
         uri = otlp.http_service.http_uri
-        uri.uri, uri.cluster = f"http://{collector.authority}{collector.path}", CLUSTER
+        uri.uri, uri.cluster = f"http://{collector.authority}{collector.path}", TRACES
         uri.timeout.CopyFrom(pb.seconds(TIMEOUT))
     detector = pb.packed(pb.EnvironmentResourceDetectorConfig())
     otlp.resource_detectors.add(name=_DETECTOR, typed_config=detector)
