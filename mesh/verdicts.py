@@ -23,6 +23,9 @@ from smi.regex import header_pattern, path_pattern
 _ESCAPED_SLASH: Final = re.compile(r"%(2f|5c)", re.IGNORECASE)
 
 
+EVERY_REQUEST: Final = "every request"
+
+
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
     """A request. Names of headers are lower case, and `host` is the authority."""
@@ -80,6 +83,15 @@ def holds(match: HttpMatch, method: str, path: str, headers: Mapping[str, str]) 
     )
 
 
+def in_words(match: HttpMatch) -> str:
+    """The requests that a match is about, for people."""
+    words = [", ".join(sorted(match.methods))] if match.methods else []
+    if match.path_regex is not None:
+        words.append(match.path_regex)
+    words += [f"with {header.name} ~ {header.regex}" for header in match.headers]
+    return " ".join(words) or EVERY_REQUEST
+
+
 def _connection(port: InboundPort, caller: Identity | None) -> Verdict:
     if port.protocol.is_http:
         return Verdict(False, f"Port {port.port} speaks HTTP, so a connection that is not HTTP is refused.", "closed")
@@ -111,7 +123,7 @@ def _request(port: InboundPort, caller: Identity | None, request: HttpRequest) -
     if rules:
         return Verdict(True, f"{rules[0]} lets it send this request.", rules=rules)
     if own:
-        nearly = tuple(dict.fromkeys(f"{rule.origin} lets it send other requests only." for rule in own))
+        nearly = tuple(f"{rule.origin} lets it send {' or '.join(map(in_words, rule.matches))} only." for rule in own)
         return Verdict(False, "No rule for this caller is about this request.", "403", nearly=nearly)
     others = (rule.origin for rule in port.http_rules if _about(rule, request, path))
     nearly = tuple(f"{origin} lets others send this request." for origin in dict.fromkeys(others))

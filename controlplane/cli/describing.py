@@ -134,10 +134,10 @@ def _ports(view: Value) -> Iterable[RenderableType]:
 
 
 def _sentence(row: Value) -> str:
-    callers = row["callers"]
-    return f"{_and(callers)} may send {row['may']}: {_because(row)}." if "connection" not in row["may"] else (
-        f"{_and(callers)} may open {row['may']}: {_because(row)}."
-    )  # fmt: skip
+    names, verb = _and(row["callers"]), "open" if "connection" in row["may"] else "send"
+    # Names of accounts are written as they are, other words begin the sentence.
+    who = names if "/" in names else names[0].upper() + names[1:]
+    return f"{who} may {verb} {row['may']}, because of {_because(row)}."
 
 
 def _workload(workload: Value) -> Iterable[RenderableType]:
@@ -151,7 +151,7 @@ def _workload(workload: Value) -> Iterable[RenderableType]:
     if not known:
         yield _indented(f"{_several(pods, 'Pod')}.")
     for sidecar in known:
-        yield _indented(f"{sidecar['pod']}: {sidecar['sentence']}", _style(sidecar["state"]))
+        yield _indented(f"{sidecar['pod']}: {_lowered(sidecar['sentence'])}", _style(sidecar["state"]))
     yield from _modes(workload["modes"])
     yield from _ports(workload)
 
@@ -222,6 +222,10 @@ def _style(state: str) -> str:
 
 def _lines(words: list[str]) -> str:
     return "\n".join(words)
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _and(words: list[str]) -> str:

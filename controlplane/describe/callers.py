@@ -14,10 +14,10 @@ from kube.objects import Pod
 from mesh.model import HttpRule, Identity, InboundPort, Protocol, TcpRule
 from mesh.reasons import Reason
 from mesh.settings import Mtls
+from mesh.verdicts import EVERY_REQUEST, in_words
 from smi.kinds import HttpMatch, TCPRoute
 
 EVERYONE = "every meshed caller"
-EVERY_REQUEST = "every request"
 EVERY_CONNECTION = "every connection"
 
 
@@ -67,22 +67,11 @@ def who(identity: Identity) -> str:
     return f"{identity.namespace}/{identity.service_account}"
 
 
-def match_words(match: HttpMatch) -> str:
-    """The requests that a match is about."""
-    words = [", ".join(sorted(match.methods))] if match.methods else []
-    if match.path_regex is not None:
-        words.append(match.path_regex)
-    words += [f"with {header.name} ~ {header.regex}" for header in match.headers]
-    return " ".join(words) or EVERY_REQUEST
-
-
 def _http_rows(scene: Scene, rule: HttpRule) -> list[dict[str, Any]]:
     names = [who(identity) for identity in rule.identities]
     if not rule.matches:
         return [_row(names, EVERY_REQUEST, rule.origin, _tcp_routes(scene, rule.origin))]
-    return [
-        _row(names, match_words(match), rule.origin, _found_in(scene, rule.origin, match)) for match in rule.matches
-    ]
+    return [_row(names, in_words(match), rule.origin, _found_in(scene, rule.origin, match)) for match in rule.matches]
 
 
 def _tcp_rows(scene: Scene, rule: TcpRule, port: InboundPort) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from controlplane.describe.callers import match_words, port_view, reason_view, who
+from controlplane.describe.callers import port_view, reason_view, who
 from controlplane.describe.pods import MODES, concerned, sidecar_view
 from controlplane.describe.scene import Scene
 from controlplane.view import problem_view
@@ -14,6 +14,7 @@ from kube.objects import Pod, Service
 from kube.problem import Ref
 from mesh.model import Destination, PodId, PortId, Route, ServiceId, Share
 from mesh.names import service_named
+from mesh.verdicts import in_words
 from smi.kinds import HTTPRouteGroup, TrafficSplit
 
 _SAID_BY: Final = {*MODES.values(), STRICT_PORTS, PERMISSIVE_PORTS, ENFORCED_PORTS, OPEN_PORTS}
@@ -51,7 +52,7 @@ def _route(scene: Scene, port: PortId, route: Route) -> dict[str, Any]:
     total = sum(share.weight for share in route.shares)
     split = next((item for item in scene.splits(port.service) if str(item.ref) == route.origin), None)
     return {
-        "requests": [match_words(match) for match in route.matches],
+        "requests": [in_words(match) for match in route.matches],
         "by": route.origin if split else "",
         "backends": [_share(scene, share, total) for share in route.shares],
         "left_out": _left_out(scene, split, route) if split else [],
