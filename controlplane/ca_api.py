@@ -50,6 +50,8 @@ def ca_routes(
 
     @routes.post("/ca/trust-domain")
     async def rename(request: Request, name: str) -> dict[str, Any]:
+        if provider() is not None:
+            raise HTTPException(409, "the trust domain is changed by Weft's own authority only, not with a provider")
         await _carried_out(request, lambda: authority.rename(name))
         return ca_view(authority, clock.now())
 

@@ -146,7 +146,7 @@ def _show_domain(domain: dict[str, Any], rotation: dict[str, Any]) -> None:
 def _show_federation(federation: dict[str, Any]) -> None:
     for each in federation["federates_with"]:
         since = f", fetched {each['fetched']}" if each["fetched"] else ""
-        print(f"Federates with {each['trust_domain']}: {each['roots']} roots{since}.")
+        print(f"Federates with {each['trust_domain']}; roots: {each['roots']}{since}.")
         if each["trouble"]:
             print(f"  {each['trouble']}")
     if federation["trouble"]:

@@ -98,6 +98,8 @@ def run(
     logs.configure(log_level)
     if kubernetes == bool(paths) or (not kubernetes and (kubeconfig or context)) or (kubernetes and overlay):
         fail("Name either PATHS (and --overlay), or --kubernetes (and --kubeconfig, --context).", 2)
+    if ca_provider is not None and (federation is not None or bundle_port is not None):
+        fail("--federation and --bundle-port are for Weft's own authority; they can't be had with --ca-provider.", 2)
     common = PlaneSettings(
         xds_port=xds_port, xds_transport=xds_transport,
         admin_address=admin_address, admin_port=admin_port, admin_socket=admin_socket, tap=tap,
