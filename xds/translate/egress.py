@@ -22,6 +22,7 @@ from xds.translate import clusters, http, lookup, naming, sockets, tcp
 from xds.translate.addresses import canonical
 from xds.translate.chains import HTTP_PROTOCOLS, Branch, by_protocol, chain, switch, to, tree
 from xds.translate.egress_routes import egress_routes
+from xds.translate.settings import TranslateSettings
 
 HTTP, BY_NAME, BY_ADDRESS, REFUSED, REFUSED_MESHED = "http", "name", "address", "refused", "refused/meshed"
 OUTSIDE: Final = "outside"
@@ -66,9 +67,9 @@ def ways(grants: tuple[EgressGrant, ...], meshed: Iterable[MeshedAddress]) -> di
     }
 
 
-def way_out(way: Way, bind_address: str, detection_timeout: float) -> tuple[Resource, ...]:
+def way_out(way: Way, settings: TranslateSettings) -> tuple[Resource, ...]:
     """All resources of a port: listener, routes, and clusters of its own, which go when the last grant does."""
-    listener = _listener(way, bind_address, detection_timeout)
+    listener = _listener(way, settings)
     by_address = clusters.outside_cluster(naming.egress_addresses(way.port))
     if not way.looked_into:
         return encode(listener.name, listener), by_address
@@ -81,19 +82,20 @@ def way_out(way: Way, bind_address: str, detection_timeout: float) -> tuple[Reso
     )
 
 
-def _listener(way: Way, bind_address: str, detection_timeout: float) -> pb.Listener:
+def _listener(way: Way, settings: TranslateSettings) -> pb.Listener:
     name = naming.egress(way.port)
-    anywhere = ["0.0.0.0", "::"] if ":" in bind_address else ["0.0.0.0"]  # noqa: S104 - nothing is bound
+    anywhere = ["0.0.0.0", "::"] if ":" in settings.bind_address else ["0.0.0.0"]  # noqa: S104 - nothing is bound
     listener = sockets.behind(name, [(address, way.port) for address in anywhere])
     listener.filter_chains.append(chain(BY_ADDRESS, tcp.towards(naming.egress_addresses(way.port), OUTSIDE)))
-    listener.filter_chains.append(chain(REFUSED_MESHED, http.refusing()))
+    listener.filter_chains.append(chain(REFUSED_MESHED, http.refusing(settings.observing)))
     if way.looked_into:
         listener.listener_filters.extend([sockets.tls_inspector(), sockets.http_inspector()])
-        sockets.wait_at_most(listener, detection_timeout)
+        sockets.wait_at_most(listener, settings.detection_timeout)
         named = [lookup.by_server_name(way.port), tcp.towards(naming.egress_names(way.port), OUTSIDE)]
         listener.filter_chains.append(chain(BY_NAME, *named))
-        listener.filter_chains.append(chain(HTTP, http.towards_outside(name, lookup.by_authority())))
-    listener.default_filter_chain.CopyFrom(chain(REFUSED, tcp.refusing("refused/outside", http.NOT_GRANTED, own=True)))
+        listener.filter_chains.append(chain(HTTP, http.towards_outside(name, lookup.by_authority(), settings.observing)))
+    refused = tcp.refusing("refused/outside", http.NOT_GRANTED, settings.observing, own=True)
+    listener.default_filter_chain.CopyFrom(chain(REFUSED, refused))
     listener.filter_chain_matcher.CopyFrom(tree(pb.DestinationPortInput, {str(way.port): _by_address(way)}))
     return listener
 
@@ -179,9 +181,9 @@ def _is(host: str) -> pb.Matcher.MatcherList.Predicate:
 class Exits:
     """The ways out of every identity that has any; what did not change since the last round is the very same object."""
 
-    def __init__(self, bind_address: str, detection_timeout: float) -> None:
+    def __init__(self, settings: TranslateSettings) -> None:
         self._ways = RememberedMap[tuple[Identity, int], Way, tuple[Resource, ...]](
-            lambda way: way_out(way, bind_address, detection_timeout)
+            lambda way: way_out(way, settings)
         )
         self._by_type = RememberedMap[Identity, tuple[tuple[Resource, ...], ...], Mapping[str, tuple[Resource, ...]]](
             _by_type

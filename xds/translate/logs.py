@@ -112,7 +112,7 @@ def _log(fields: dict[str, str]) -> pb.AccessLog:
 def send(logs: Iterable[pb.AccessLog], observing: Observing) -> None:
     """Have what would go to standard output go to the operator's collector (OTLP), where there is one.
 
-    The same fields become attributes; Envoy adds node_name (`NAMESPACE/POD`) and cluster_name (`SERVICEACCOUNT.NAMESPACE`).
+    The same fields become attributes; Envoy adds node_name (`NAMESPACE/POD`) to them.
     """
     if observing.logs is None:
         return

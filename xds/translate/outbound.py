@@ -17,6 +17,7 @@ from xds.resource import Resource, encode
 from xds.translate import http, naming, sockets, tcp
 from xds.translate.addresses import canonical
 from xds.translate.chains import Branch, chain, switch, to, tree
+from xds.translate.observing import Observing
 from xds.translate.settings import TranslateSettings
 
 REFUSE_HTTP = "refused/http"
@@ -40,15 +41,15 @@ def outbound_listener(egress: Egress, meshed: Iterable[MeshedAddress], settings:
             chain(REFUSE_LOOP, tcp.refusing(REFUSE_LOOP, LOOP, settings.observing, own=True)),
         ]
     )
-    listener.default_filter_chain.CopyFrom(chain(OUTSIDE, _outside(egress)))
+    listener.default_filter_chain.CopyFrom(chain(OUTSIDE, _outside(egress, settings.observing)))
     own = dict.fromkeys((str(settings.outbound_port), str(settings.inbound_port)), to(REFUSE_LOOP))
     listener.filter_chain_matcher.CopyFrom(tree(pb.DestinationPortInput, own, _by_address(meshed)))
     return encode(OUTBOUND_LISTENER, listener)
 
 
-def _outside(egress: Egress) -> pb.Filter:
+def _outside(egress: Egress, observing: Observing) -> pb.Filter:
     if egress is Egress.REFUSED:
-        return tcp.refusing("refused/outside", EGRESS_REFUSED, own=True)
+        return tcp.refusing("refused/outside", EGRESS_REFUSED, observing, own=True)
     return tcp.towards(naming.PASSTHROUGH_CLUSTER, OUTSIDE)
 
 

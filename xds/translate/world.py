@@ -52,7 +52,7 @@ class Translator:
         self._own = Remembered[tuple[Mapping[str, Workload], tuple[MeshedAddress, ...], str, Peers], Own](
             lambda given: self._owned(*given)
         )
-        self._exits = Exits(settings.bind_address, settings.detection_timeout)
+        self._exits = Exits(settings)
         self._parts = RememberedMap[Part, tuple[Named, tuple[Resource, ...]], Named](lambda leaf: _merged(*leaf))
         self._snapshots = RememberedMap[str, tuple[Identity, tuple[Named, ...]], Snapshot](
             lambda leaf: _snapshot(*leaf)
