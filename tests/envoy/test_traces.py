@@ -1,4 +1,4 @@
-"""Traces: both sidecars' spans of a request are one trace, in a real collector, whatever it speaks."""
+"""Traces and logs in a real collector: both sidecars' spans of a request are one trace, a refusal has its reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import collector as collector_program
-from shop_mesh import CATALOG_IP, shop
+from shop_mesh import CATALOG_IP, STOREFRONT, shop
 from sidecars import Pod, Sidecars, missing, sidecars
 from talk import mirror
 from xds.collector import Traces, collector
@@ -36,7 +36,7 @@ class Collected:
         while line := await stream.readline():
             self.lines.append(json.loads(line))
 
-    async def spans(self, count: int) -> list[dict[str, Any]]:
+    async def lines_of(self, count: int) -> list[dict[str, Any]]:
         async def there() -> bool:
             return len(self.lines) >= count
 
@@ -80,7 +80,7 @@ async def ask(lab: Sidecars, path: str, headers: str = "") -> str:
 async def test_the_spans_of_both_sidecars_are_one_trace(url: str) -> None:
     async with collecting(Observing(traces=Traces(collector(url), percent=100))) as collected:
         head = await ask(collected.lab, "/api/items")
-        spans = await collected.spans(2)
+        spans = await collected.lines_of(2)
     client, server = sorted(spans, key=lambda span: str(span["kind"]))
     assert (client["kind"], server["kind"]) == ("CLIENT", "SERVER")
     assert client["trace"] == server["trace"]
@@ -104,7 +104,21 @@ async def test_a_caller_that_has_a_trace_decides_whether_it_goes_on(url: str, he
             written = headers.format(trace=TRACE, parent=PARENT, sampled=sampled)
             await ask(collected.lab, f"/api/{sampled}", written)
         await ask(collected.lab, "/api/2")
-        spans = await collected.spans(2)
+        spans = await collected.lines_of(2)
     assert {span["trace"] for span in spans} == {TRACE}, [(s["trace"][:4], s["kind"], s["tags"]) for s in spans]
     assert [span["parent"] for span in spans if span["kind"] == "CLIENT"] == [PARENT]
     assert {span["tags"]["http.url"].rpartition("/")[2] for span in spans} == {"1"}, "neither 0 nor 2 was sampled"
+
+
+async def test_a12_access_logs_go_to_a_collector_instead_of_standard_output() -> None:
+    async with collecting(Observing(logs=collector(f"otlp://{HERE}"))) as collected:
+        reader, writer = await collected.lab.pods["storefront"].connect(CATALOG_IP, 80)
+        writer.write(b"GET /secret HTTP/1.1\r\nhost: catalog\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 403")
+        writer.close()
+        (record,) = await collected.lines_of(1)
+        assert collected.lab.pods["catalog"].refusals() == []
+    assert record["resource"]["node_name"] == "shop/catalog"
+    assert (record["log"]["event"], record["log"]["status"], record["log"]["path"]) == ("refused", "403", "/secret")
+    assert record["log"]["source"] == STOREFRONT.uri
+    assert record["log"]["reason"].startswith("rbac_access_denied")
