@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
+import world
 from protocol_mesh import ProtocolMesh
 from protocol_rows import ROWS, Row
+from world import manifests
 
 STALLED = 40
 TALK = """
@@ -74,6 +77,25 @@ def test_h2_headers_arrive_whatever_their_spelling_and_host_stays_host(protocols
 def test_callers_that_do_not_read_hold_nobody_up_who_shares_the_connection(protocols: ProtocolMesh) -> None:
     answer = talk(protocols, HTTP1[0], r"GET / HTTP/1.1\r\nhost: any\r\nconnection: close\r\n\r\n", STALLED)
     assert answer["status"] == "http/1.1 200 ok"
+
+
+def test_h4_pods_without_sidecar_join_and_leave_a_service_under_load_and_no_request_is_lost(
+    protocols: ProtocolMesh,
+) -> None:
+    """Whoever joins is spoken to in HTTP/1.1 from its first request on, and the connections of the others end well."""
+    meshed, both = (
+        manifests(world.service("joined", selector, ("http", 80, HTTP1[0].port)))
+        for selector in ({"version": "echo-v1"}, {"mixed": "yes"})
+    )
+    protocols.write("joined.yaml", meshed)
+    loads = [protocols.run_in("client", world.ECHO, "load", "http://joined/", "5") for _ in range(3)]
+    for text in (both, meshed, both, meshed):
+        time.sleep(0.7)
+        protocols.write("joined.yaml", text)
+    results = [json.loads(load.communicate(timeout=60)[0]) for load in loads]
+    protocols.remove("joined.yaml")
+    assert [result["errors"] for result in results] == [[], [], []]
+    assert {name for result in results for name in result["counts"]} == {"200", "echo-v1", "bare"}
 
 
 def test_between_sidecars_http_goes_over_http2_where_the_port_says_http(protocols: ProtocolMesh) -> None:
