@@ -104,8 +104,9 @@ def _check_leaf(leaf: x509.Certificate, wanted: Wanted) -> None:
     if uris != [wanted.identity.uri]:
         raise Refused(f"names {', '.join(uris) or 'no SPIFFE ID'} and not {wanted.identity.uri}")
     usage = _extension(leaf, x509.KeyUsage)
-    if usage is not None and not usage.digital_signature:
-        raise Refused("has key usages without digitalSignature")
+    if usage is None or not usage.digital_signature or usage.key_cert_sign or usage.crl_sign:
+        # X509-SVID §4.3; Envoy's SPIFFE validator refuses it otherwise.
+        raise Refused("does not have key usage digitalSignature, or has one of a signer")
     extended = _extension(leaf, x509.ExtendedKeyUsage)
     if extended is not None and not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH} <= set(extended):
         raise Refused("is not for both sides of a connection (extended key usages serverAuth and clientAuth)")
