@@ -245,7 +245,11 @@ def _translation(settings: PlaneSettings) -> TranslateSettings:
     certificates, chosen = OURS, settings.ca_provider
     if isinstance(chosen, SpireFile):
         certificates = Certificates(leaf=chosen.certificate_name, bundle=chosen.bundle_name, elsewhere=True)
-    return TranslateSettings(observing=Observing(tap=settings.tap), certificates=certificates)
+    return TranslateSettings(observing=_observing(settings), certificates=certificates)
+
+
+def _observing(settings: PlaneSettings) -> Observing:
+    return Observing(tap=settings.tap, traces=settings.traces, logs=settings.log_collector)
 
 
 def _certificate(authority: Authority, settings: PlaneSettings) -> Certificate:

@@ -13,6 +13,7 @@ from ca.settling import Lifetimes
 from kube.settings import ClientSettings
 from mesh.settings import MeshSettings
 from proxy import ports
+from xds.collector import Collector, Traces
 from xds.server import TransportKind
 
 DEFINITIONS = (
@@ -49,6 +50,9 @@ class PlaneSettings:
     server_addresses: tuple[str, ...] = ("127.0.0.1",)
     tap: bool = True
     """Whether requests can be watched (`weft tap`): sidecars are prepared for it."""
+    traces: Traces | None = None
+    log_collector: Collector | None = None
+    """Where access logs go instead of the sidecars' standard output (OTLP over gRPC)."""
     drain: timedelta = timedelta(0)
     prometheus_url: str = ""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)

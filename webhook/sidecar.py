@@ -81,7 +81,7 @@ def proxy_container(
         "command": ["envoy"],
         "args": arguments(bootstrap),
         **({"restartPolicy": "Always"} if settings.native_sidecar else {"lifecycle": _holding(shape)}),
-        "env": [_from_field(name, path) for name, path in _ENVIRONMENT.items()],
+        "env": [*(_from_field(name, path) for name, path in _ENVIRONMENT.items()), _described(bootstrap)],
         "ports": [{"name": "weft-metrics", "containerPort": ports.METRICS, "protocol": "TCP"}],
         # The app waits until the control plane has told this proxy everything: ten minutes, then it starts anew.
         "startupProbe": _asked_ready(periodSeconds=1, failureThreshold=600),
@@ -153,6 +153,17 @@ def _lowered(requests: dict[str, str], limits: dict[str, str]) -> dict[str, str]
 
 def _from_field(name: str, path: str) -> RawDocument:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def _described(bootstrap: BootstrapSettings) -> RawDocument:
+    """The pod as OpenTelemetry's resource (its resource semantic conventions); traces say by it whose they are."""
+    attributes = {
+        "service.name": bootstrap.workload.name,
+        "service.namespace": "$(POD_NAMESPACE)",
+        "k8s.namespace.name": "$(POD_NAMESPACE)",
+        "k8s.pod.name": "$(POD_NAME)",
+    }
+    return {"name": "OTEL_RESOURCE_ATTRIBUTES", "value": ",".join(map("=".join, attributes.items()))}
 
 
 _ENVIRONMENT: Final = {

@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.text import Text
 
 from controlplane import logs
-from controlplane.cli import options
+from controlplane.cli import observing, options
 from controlplane.cli.output import fail
 from local.cluster import Cluster
 from local.node import NodeError, enter, entered
 from local.settings import ClusterSettings, Event
 from local.state import CONTROL_SOCKET, StateError
 from local.state import down as end_cluster
-from mesh.settings import Access, Egress, Mtls
+from mesh.settings import Access, AccessLog, Egress, Mtls
 
 WEFT = (sys.executable, "-P", "-m", "controlplane.cli.main")
 """Ourselves as a command; -P keeps folders of the working directory from standing in for our packages."""
@@ -53,6 +53,11 @@ def up(
     mtls: options.MtlsMode = Mtls.STRICT,
     egress: options.EgressMode = Egress.ALLOWED,
     identity_bindings: options.IdentityBindings = False,
+    access_log: options.AccessLogMode = AccessLog.OFF,
+    tap: options.Tap = True,
+    trace_collector: observing.TraceCollector = "",
+    trace_sampling: observing.TraceSampling = observing.DEFAULT_SAMPLING,
+    log_collector: observing.LogCollector = "",
     log_level: Annotated[str, typer.Option(help="The control plane's: debug, info, warning or error.")] = "info",
     as_json: options.AsJson = False,
 ) -> None:
@@ -63,6 +68,8 @@ def up(
     observe = show_event_as_json if as_json else show_event
     mesh = (
         "--trust-domain", trust_domain, "--access", access, "--mtls", mtls, "--egress", egress,
+        "--access-log", access_log, "--tap" if tap else "--no-tap",
+        *observing.handed_on(trace_collector, trace_sampling, log_collector),
         *["--identity-bindings"] * identity_bindings, "--log-level", log_level,
     )  # fmt: skip
     state = entered()

@@ -23,7 +23,7 @@ from ca.storage import StorageError
 from controlplane import logs
 from controlplane.app import control_plane
 from controlplane.bundle_endpoint import NOTICE
-from controlplane.cli import options
+from controlplane.cli import observing, options
 from controlplane.cli.durations import IntermediateLifetime, LeafLifetime, RootLifetime
 from controlplane.cli.output import fail
 from controlplane.settings import ControlPlaneSettings, KubernetesSettings, PlaneSettings, WebhookCertificate
@@ -80,6 +80,9 @@ def run(
     ] = "",
     identity_bindings: options.IdentityBindings = False,
     tap: options.Tap = True,
+    trace_collector: observing.TraceCollector = "",
+    trace_sampling: observing.TraceSampling = observing.DEFAULT_SAMPLING,
+    log_collector: observing.LogCollector = "",
     webhook_certificate: Annotated[
         WebhookCertificate, typer.Option(help="Who makes the webhook's certificate and sets the caBundles.")
     ] = WebhookCertificate.WEFT,
@@ -103,6 +106,7 @@ def run(
     common = PlaneSettings(
         xds_port=xds_port, xds_transport=xds_transport,
         admin_address=admin_address, admin_port=admin_port, admin_socket=admin_socket, tap=tap,
+        traces=observing.traces(trace_collector, trace_sampling), log_collector=observing.logs(log_collector),
         mesh=MeshSettings(
             trust_domain=trust_domain, access=access, mtls=mtls, egress=egress, access_log=access_log,
             identity_bindings=identity_bindings,

@@ -93,7 +93,8 @@ def _listener(way: Way, settings: TranslateSettings) -> pb.Listener:
         sockets.wait_at_most(listener, settings.detection_timeout)
         named = [lookup.by_server_name(way.port), tcp.towards(naming.egress_names(way.port), OUTSIDE)]
         listener.filter_chains.append(chain(BY_NAME, *named))
-        listener.filter_chains.append(chain(HTTP, http.towards_outside(name, lookup.by_authority(), settings.observing)))
+        requests = http.towards_outside(name, lookup.by_authority(), settings.observing)
+        listener.filter_chains.append(chain(HTTP, requests))
     refused = tcp.refusing("refused/outside", http.NOT_GRANTED, settings.observing, own=True)
     listener.default_filter_chain.CopyFrom(chain(REFUSED, refused))
     listener.filter_chain_matcher.CopyFrom(tree(pb.DestinationPortInput, {str(way.port): _by_address(way)}))
