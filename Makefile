@@ -70,6 +70,11 @@ bench: $(INSTALLED) ## run the measurements in bench/
 		"converge --change target --access enforced" sync churn cluster; do \
 		echo "== $$what"; $(BIN)/python -P -m bench $$what $(ARGS) || exit 1; done
 
+.PHONY: bench-dataplane
+bench-dataplane: $(INSTALLED) ## what sidecars cost: speed beside none and beside a minimal Envoy pair, then memory (needs wrk)
+	@$(BIN)/python -P -m bench.dataplane $(ARGS)
+	@$(BIN)/python -P -m bench.dataplane --memory
+
 .PHONY: lock
 lock: $(INSTALLED) ## pin all dependencies anew in requirements.lock
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
