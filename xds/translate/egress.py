@@ -183,9 +183,7 @@ class Exits:
     """The ways out of every identity that has any; what did not change since the last round is the very same object."""
 
     def __init__(self, settings: TranslateSettings) -> None:
-        self._ways = RememberedMap[tuple[Identity, int], Way, tuple[Resource, ...]](
-            lambda way: way_out(way, settings)
-        )
+        self._ways = RememberedMap[tuple[Identity, int], Way, tuple[Resource, ...]](lambda way: way_out(way, settings))
         self._by_type = RememberedMap[Identity, tuple[tuple[Resource, ...], ...], Mapping[str, tuple[Resource, ...]]](
             _by_type
         )
