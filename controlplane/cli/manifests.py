@@ -66,10 +66,11 @@ def translate(
     filename: options.Filenames,
     proxy: Annotated[str, typer.Option(help="NAMESPACE/POD; a prefix of the pod's name is enough.")],
     only: Annotated[list[str] | None, typer.Option("--type", help="Cluster, Listener, RouteConfiguration, …")] = None,
+    identity_bindings: options.IdentityBindings = False,
     output: Annotated[Format, typer.Option("-o", "--output", help="yaml or json.")] = Format.YAML,
 ) -> None:
     """Print exactly what the sidecar of a pod would be sent; certificates are made at run time and not shown."""
-    _, mesh, _ = understood(filename)
+    _, mesh, _ = understood(filename, MeshSettings(identity_bindings=identity_bindings))
     world = Translator(TranslateSettings()).translate(mesh, bundle=MADE_AT_RUN_TIME)
     shown = snapshot_view(world.roles[_role(world, proxy)], _types(only))
     print_document(shown, output)

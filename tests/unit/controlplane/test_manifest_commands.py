@@ -32,6 +32,22 @@ def test_validate_says_nothing_against_what_is_right(folder: Path) -> None:
     assert "0 errors, 0 warnings" in result.output
 
 
+def test_f4_validate_and_translate_read_identity_bindings_where_they_are_told_to(folder: Path) -> None:
+    binding = {"schemes": {"serviceAccount": "other"}}
+    target = world.target(
+        "bound", "web-v2", [{"kind": "IdentityBinding", "name": "callers"}], [world.group_ref("allow-web-v1")]
+    )
+    (folder / "bound.yaml").write_text(world.manifests(
+        world.thing("access.smi-spec.io/v1alpha4", "IdentityBinding", "callers", spec=binding), target
+    ))  # fmt: skip
+    without, given = (weft("validate", "-f", str(folder), *words) for words in ([], ["--identity-bindings"]))
+    assert (without.exit_code, given.exit_code) == (1, 0), given.output
+    assert "1 errors, 1 warnings" in without.output
+    shown = weft("translate", "-f", str(folder), "--proxy", "test/web-v2", "--identity-bindings")
+    assert "spiffe://cluster.local/ns/test/sa/other" in shown.output
+    assert "sa/other" not in weft("translate", "-f", str(folder), "--proxy", "test/web-v2").output
+
+
 def test_validate_names_file_line_object_field_and_rule_and_exits_1(folder: Path) -> None:
     (folder / "bad.yaml").write_text(
         "apiVersion: split.smi-spec.io/v1alpha4\nkind: TrafficSplit\nmetadata: {name: s, namespace: test}\n"
