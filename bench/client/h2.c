@@ -135,12 +135,15 @@ static void feed_data(Stream *s, const uint8_t *data, uint32_t length) {
       s->prefix[s->prefix_have++] = *data++, length--;
       if (s->prefix_have < 5) continue;
       s->message_length = get32(s->prefix + 1), s->message_have = 0;
-      s->message = malloc(s->message_length + 1);
+      s->message = malloc((s->message_length < KEPT_BYTES ? s->message_length : KEPT_BYTES) + 1);
       if (!s->message) abort();
     }
     uint32_t part = s->message_length - s->message_have;
     if (part > length) part = length;
-    memcpy(s->message + s->message_have, data, part);
+    if (s->message_have < KEPT_BYTES) {
+      uint32_t kept = KEPT_BYTES - s->message_have;
+      memcpy(s->message + s->message_have, data, part < kept ? part : kept);
+    }
     s->message_have += part, data += part, length -= part;
     if (s->message_have == s->message_length) {
       on_message(s, s->message, s->message_length);

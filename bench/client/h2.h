@@ -7,6 +7,7 @@
 
 #define STREAM_WINDOW (16u << 20) /* Envoy's own: 16 MiB a stream, 24 MiB a connection */
 #define CONNECTION_WINDOW (24u << 20)
+#define KEPT_BYTES 262144 /* of a message; what is read of longer ones stands at their beginning */
 
 typedef struct {
   uint8_t *data;
@@ -56,6 +57,6 @@ void stream_send(Stream *stream, const uint8_t *message, uint32_t length);
 /* Bytes from TLS. 0: the connection is at its end. */
 int connection_feed(Connection *connection, const uint8_t *data, size_t length);
 
-/* Given by the user of this file. */
+/* Given by the user of this file. Of a message there are KEPT_BYTES at most, however long it was. */
 void on_message(Stream *stream, const uint8_t *message, uint32_t length);
 void on_stream_end(Stream *stream, const char *why);

@@ -26,9 +26,9 @@
 #include "plan.h"
 
 #define PATH "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-#define MARK "10.2"          /* addresses from 10.200.0.0 on carry the number of a change (bench/world.py) */
-#define MARKED_BYTES 262144  /* longer messages hold a whole world, not a change */
-#define SAMPLE 20            /* every so manieth stream keeps all marks of a message, the others the first */
+#define MARK "10.2"             /* addresses from 10.200.0.0 on carry the number of a change (bench/world.py) */
+#define MARKED_BYTES KEPT_BYTES /* longer messages hold a whole world, not a change */
+#define SAMPLE 20               /* every so manieth stream keeps all marks of a message, the others the first */
 
 static const char *TYPES[] = {"Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration",
                               "TypedExtensionConfig", "Secret"};
@@ -160,7 +160,7 @@ void on_message(Stream *stream, const uint8_t *message, uint32_t length) {
   Proxy *proxy = (Proxy *)stream;
   Head head;
   uint32_t type;
-  if (!read_head(message, length, &head) || (type = type_of(&head)) == TYPE_COUNT) {
+  if (!read_head(message, length < KEPT_BYTES ? length : KEPT_BYTES, &head) || (type = type_of(&head)) == TYPE_COUNT) {
     fprintf(stderr, "load: a message that is no response\n");
     exit(1);
   }
