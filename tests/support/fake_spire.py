@@ -57,8 +57,9 @@ class FakeSpire:
     async def stop(self) -> None:
         await self._server.stop(0)
 
-    def rotate(self) -> None:
-        """Give the pod another certificate and key."""
+    def rotate(self, uri: str = "") -> None:
+        """Give the pod another certificate and key, and perhaps another name."""
+        self._uri = uri or self._uri
         key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
         names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(self._uri)])
         request = x509.CertificateSigningRequestBuilder(x509.Name([])).add_extension(names, critical=True)
