@@ -25,6 +25,7 @@ from mesh.endpoints import (
     Standing,
     by_service,
     listed,
+    nearby,
     read_slices,
     recognise,
     refer,
@@ -192,8 +193,8 @@ class Builder:
 
     def _stand(self, services: Services, populations: Mapping[str, Population]) -> Mapping[Key, ServiceEndpoints]:
         slices = self._slices(self._listed(services, self._slices_of(self._inventory.of(EndpointSlice).items)))
-        met = self._met(populations)
-        identities = self._recognised(self._referred(slices, dict.fromkeys(slices, met)))
+        met = dict.fromkeys(slices, self._met(populations))
+        identities = self._recognised(self._referred(slices, met, nearby(slices, populations)))
         return self._standings(self._standing(services, slices, identities))
 
     def _answer(

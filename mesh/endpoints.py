@@ -14,24 +14,27 @@ from kube.objects import EndpointEntry, EndpointSlice
 from kube.problem import Problem
 from mesh.model import Endpoint, Identity, PodId, PortId
 from mesh.services import MeshPort, MeshService, is_address
-from mesh.workloads import Members, PodName
+from mesh.workloads import Members, PodName, Population
 
 SERVICE_NAME: Final = "kubernetes.io/service-name"
 """The label by which an EndpointSlice names its Service."""
 
-_NO_POD: Final[PodName] = ("", "")
+_UNNAMED: Final = ""
+"""Stands in place of the namespace where an endpoint names no pod, and its address in place of the name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """The EndpointSlices of one Service, and the pods they refer to in order of appearance, empty names for none.
+    """The EndpointSlices of one Service, and the pods they refer to in order of appearance, by name or by address.
 
-    `namespaces` are those of the pods, sorted: hardly ever more than the Service's own.
+    `namespaces` are those of the pods, sorted: hardly ever more than the Service's own. `unnamed` is the Service's own,
+    where some endpoint is an address only.
     """
 
     slices: tuple[EndpointSlice, ...]
     pods: tuple[PodName, ...]
     namespaces: tuple[str, ...]
+    unnamed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +84,32 @@ def listed(_service: MeshService, slices: tuple[EndpointSlice, ...] | None) -> t
 def read_slices(slices: tuple[EndpointSlice, ...]) -> Slices:
     """Find out which pods the slices refer to."""
     pods = tuple(_pod(item, entry) for item in slices for entry in item.endpoints)
-    return Slices(slices, pods, tuple(sorted({namespace for namespace, _ in pods})))
+    namespaces = {namespace for namespace, _ in pods}
+    own = slices[0].metadata.namespace if _UNNAMED in namespaces else None
+    return Slices(slices, pods, tuple(sorted(namespaces - {_UNNAMED})), own)
 
 
-def refer(slices: Slices, identities: Mapping[str, Mapping[PodName, Identity]]) -> Referred:
-    """The pods of a Service, with the identities of the namespaces they are in."""
-    return Referred(slices.pods, tuple(identities[name] for name in slices.namespaces if name in identities))
+def nearby(
+    slices: Mapping[tuple[str, str], Slices], populations: Mapping[str, Population]
+) -> Mapping[tuple[str, str], Mapping[str, Identity]]:
+    """The meshed pods' addresses in a Service's own namespace, for the Services some of whose endpoints name no pod."""
+    return {
+        key: populations[item.unnamed].addresses
+        for key, item in slices.items()
+        if item.unnamed is not None and item.unnamed in populations
+    }
+
+
+def refer(
+    slices: Slices,
+    identities: Mapping[str, Mapping[PodName, Identity]],
+    addresses: Mapping[str, Identity] | None,
+) -> Referred:
+    """The pods of a Service, with the identities of the namespaces they are in, and of the addresses nearby."""
+    known = [identities[name] for name in slices.namespaces if name in identities]
+    if addresses:
+        known.append({(_UNNAMED, address): found for address, found in addresses.items()})
+    return Referred(slices.pods, tuple(known))
 
 
 def recognise(referred: Referred) -> tuple[Identity | None, ...]:
@@ -118,7 +141,7 @@ def _endpoints(
             fit = ready if _is_ready(service, entry) else leaving if _still_serves(entry) else None
             if fit is not None and _is_usable(entry):
                 pod = _pod(item, entry)
-                pod_id = None if pod == _NO_POD else PodId(*pod)
+                pod_id = None if pod[0] == _UNNAMED else PodId(*pod)
                 endpoint = Endpoint(entry.addresses[0], number, identities[pod], pod=pod_id)
                 fit.setdefault((endpoint.address, number), endpoint)
     taking = _of_one_family(service, ready or leaving)
@@ -170,7 +193,7 @@ def _is_usable(entry: EndpointEntry) -> bool:
 def _pod(item: EndpointSlice, entry: EndpointEntry) -> PodName:
     target = entry.target_ref
     if target is None or target.kind != "Pod":
-        return _NO_POD
+        return _UNNAMED, entry.addresses[0] if entry.addresses else ""
     return target.namespace or item.metadata.namespace, target.name
 
 

@@ -65,13 +65,14 @@ class Role:
 class Population:
     """Who lives in a namespace. `members` are those behind each Service that has a selector, by its name.
 
-    `identities` are those of the meshed pods.
+    `identities` are those of the meshed pods, by name and (`addresses`) by address.
     """
 
     roles: dict[str, Role] = field(default_factory=dict)
     proxies: dict[PodId, str] = field(default_factory=dict)
     pods: dict[PodId, tuple[PodDestination, ...]] = field(default_factory=dict)
     identities: dict[PodName, Identity] = field(default_factory=dict)
+    addresses: dict[str, Identity] = field(default_factory=dict)
     members: dict[str, Members] = field(default_factory=dict)
     headless: dict[PodId, tuple[ServiceId, ...]] = field(default_factory=dict)
     """The headless Services that lead to a pod's own address, for those that have any."""
@@ -91,6 +92,7 @@ def populate(census: Census) -> Population:
         proxies={PodId(census.namespace, name): role.id for name, role in roles.items()},
         pods={found[0].pod: found for name, role in roles.items() if (found := _destinations(meshed[name], role))},
         identities={(census.namespace, name): identity for name, identity in identities.items()},
+        addresses={address: identities[name] for name, pod in meshed.items() for address in _addresses(pod)},
         headless=_headless(census.namespace, selected),
         members={service.id.name: _members(census, service, pods, identities) for service, pods in selected},
         entries=_entries(census, roles, selected),
@@ -214,10 +216,14 @@ def _entries(census: Census, roles: Mapping[str, Role], selected: _Selected) -> 
     )
 
 
-def _destinations(pod: Pod, role: Role) -> tuple[PodDestination, ...]:
+def _addresses(pod: Pod) -> tuple[str, ...]:
     status = pod.status
     written = dict.fromkeys(item.ip for item in status.pod_ips) or {status.pod_ip: None}
-    addresses = tuple(address for address in written if is_address(address))
+    return tuple(address for address in written if is_address(address))
+
+
+def _destinations(pod: Pod, role: Role) -> tuple[PodDestination, ...]:
+    addresses = _addresses(pod)
     if not addresses:
         return ()
     own = PodId(pod.namespace, pod.name)

@@ -96,6 +96,18 @@ def test_a_service_without_a_selector_is_meshed_by_the_pods_its_endpoints_name()
     assert not build(bare, slice_of("web", entry())).backends[port_id("web")].identities
 
 
+def test_h5_a_meshed_pods_address_is_known_where_an_endpoint_names_no_pod() -> None:
+    mesh = build(
+        service("web", selector={}), pod("other-1", ip="10.0.0.7"), pod("x-1", space="far", ip="10.0.0.8"),
+        slice_of("web", entry(ip="10.0.0.7"), entry(ip="10.0.0.8")),
+    )  # fmt: skip
+    assert mesh.endpoints[port_id("web")] == (
+        Endpoint("10.0.0.7", 8080, identity("other")),
+        Endpoint("10.0.0.8", 8080, None),
+    )
+    assert mesh.backends[port_id("web")].identities == (identity("other"),)
+
+
 def test_an_endpoint_may_name_a_pod_of_another_namespace() -> None:
     mesh = build(service("web", selector={}), pod("x-1", space="far"), slice_of("web", entry("x-1", space="far")))
     assert mesh.endpoints[port_id("web")][0].identity == identity("x", "far")
