@@ -93,7 +93,7 @@ def _conflicts(shape: PodShape, settings: InjectorSettings, pod: Ref) -> Iterato
                     message = f"the sidecar listens on {port.container_port}; {refused}"
                     yield Problem(pod, f"{where}.ports[{number}].containerPort", message, RULE)
     for index, volume in enumerate(shape.spec.volumes):
-        if volume.name == sidecar.IDENTITY_VOLUME:
+        if volume.name in {sidecar.IDENTITY_VOLUME, sidecar.SPIFFE_VOLUME}:
             yield Problem(
                 pod, f"spec.volumes[{index}].name", f"{volume.name} is the name of a volume of Weft; {refused}", RULE
             )
@@ -124,7 +124,7 @@ def _with_sidecar(pod: RawDocument, shape: PodShape, wishes: PodWishes, settings
         if redirect or own_init:
             spec["initContainers"] = [*own_init, *redirect]
         spec["containers"] = [proxy, *spec["containers"]]
-    spec["volumes"] = [*(spec.get("volumes") or ()), sidecar.identity_volume(settings)]
+    spec["volumes"] = [*(spec.get("volumes") or ()), *sidecar.volumes(settings)]
     _annotate(made, shape, wishes, settings)
     return made
 

@@ -20,7 +20,8 @@ class InjectorSettings:
     API servers before 1.29; `shell_image` is used then, an Envoy image that has bash. `redirect.mark` makes the proxy
     exempt by socket mark, for clusters with a single UID. `own_namespace` is where the control plane runs.
     `ca_config_map` is what the control plane keeps in every namespace, for sidecars to know it by. `other_meshes` True
-    lets the marks of other meshes enrol pods too. An idle sidecar was measured at 71–74 MB; `requests` leaves some air.
+    lets the marks of other meshes enrol pods too. `spiffe_driver` is the CSI driver that brings the Unix socket
+    `bootstrap.spiffe_socket` of a SPIFFE Workload API into sidecars; empty for none. An idle sidecar was measured at 71–74 MB; `requests` leaves some air.
     """
 
     proxy_image: str = "envoyproxy/envoy:distroless-v1.40.0"
@@ -34,6 +35,7 @@ class InjectorSettings:
     ca_config_map: str = "weft-root"
     ca_key: str = "root.pem"
     other_meshes: bool = False
+    spiffe_driver: str = ""
     token_audience: str = "weft"  # noqa: S105 - names who the token is for
     token_seconds: int = 3600
     bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)

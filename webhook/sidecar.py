@@ -20,6 +20,7 @@ from webhook.shape import PodShape
 PROXY: Final = "weft-proxy"
 REDIRECT: Final = "weft-redirect"
 IDENTITY_VOLUME: Final = "weft-identity"
+SPIFFE_VOLUME: Final = "weft-spiffe"
 
 _HEAP_SHARE: Final = 0.8
 """How much of the memory limit is heap; the rest is code, stacks and the kernel's socket buffers."""
@@ -88,7 +89,7 @@ def proxy_container(
         "readinessProbe": _asked_ready(periodSeconds=5, failureThreshold=3),
         **_resources(settings, wishes, shape),
         "securityContext": _restricted(settings),
-        "volumeMounts": [{"name": IDENTITY_VOLUME, "mountPath": IDENTITY_FOLDER, "readOnly": True}],
+        "volumeMounts": [{"name": IDENTITY_VOLUME, "mountPath": IDENTITY_FOLDER, "readOnly": True}, *_spiffe(settings)],
     }
 
 
@@ -97,6 +98,20 @@ def identity_volume(settings: InjectorSettings) -> RawDocument:
     token = {"audience": settings.token_audience, "expirationSeconds": settings.token_seconds, "path": "token"}
     bundle = {"name": settings.ca_config_map, "items": [{"key": settings.ca_key, "path": "ca/bundle.pem"}]}
     return {"name": IDENTITY_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}, {"configMap": bundle}]}}
+
+
+def volumes(settings: InjectorSettings) -> list[RawDocument]:
+    """What sidecars mount."""
+    spiffe = {"name": SPIFFE_VOLUME, "csi": {"driver": settings.spiffe_driver, "readOnly": True}}
+    return [identity_volume(settings), *([spiffe] if settings.spiffe_driver else [])]
+
+
+def _spiffe(settings: InjectorSettings) -> list[RawDocument]:
+    """The folder of the Workload API's socket, where there is one (spiffe-csi: an ephemeral volume, read only)."""
+    if not settings.spiffe_driver:
+        return []
+    folder = str(PurePosixPath(settings.bootstrap.spiffe_socket).parent)
+    return [{"name": SPIFFE_VOLUME, "mountPath": folder, "readOnly": True}]
 
 
 def _resources(settings: InjectorSettings, wishes: PodWishes, shape: PodShape) -> RawDocument:

@@ -74,6 +74,8 @@ Pull = Annotated[PullPolicy | None, _option("--image-pull-policy", "Of these ima
 Native = Annotated[NativeSidecars, _option("--native-sidecars", "auto: where the API server is 1.29 or newer.")]
 RedirectBy = Annotated[Redirect, _option("--redirect", "Who writes redirect rules: an init container or a CNI plugin.")]
 OtherMeshes = Annotated[bool, _option("--other-meshes/--no-other-meshes", "Whether other meshes' marks enrol pods.")]
+SpiffeDriver = Annotated[str, _option("--spiffe-driver", "A CSI driver with a SPIFFE Workload API, for sidecars.")]
+SpiffeSocket = Annotated[str, _option("--spiffe-socket", "Where its socket is in sidecars.")]
 Ipv6 = Annotated[bool, _option("--ipv6/--no-ipv6", "Whether pods' IPv6 is redirected too.")]
 ProxyLogLevel = Annotated[str | None, _option("--proxy-log-level", "Sidecars' log level.")]
 Concurrency = Annotated[str | None, _option("--proxy-concurrency", "Sidecars' worker threads.")]
@@ -112,6 +114,8 @@ def webhook(
     native_sidecars: Native = NativeSidecars.AUTO,
     redirect: RedirectBy = Redirect.INIT,
     other_meshes: OtherMeshes = False,
+    spiffe_driver: SpiffeDriver = "",
+    spiffe_socket: SpiffeSocket = "/run/spiffe/spire-agent.sock",
     ipv6: Ipv6 = True,
     proxy_log_level: ProxyLogLevel = None,
     proxy_concurrency: Concurrency = None,
@@ -141,6 +145,8 @@ def webhook(
         image_pull_policy=image_pull_policy,
         redirect_by_init=redirect is Redirect.INIT,
         other_meshes=other_meshes,
+        spiffe_driver=spiffe_driver,
+        bootstrap=replace(DEFAULTS.bootstrap, spiffe_socket=spiffe_socket if spiffe_driver else ""),
         redirect=RedirectSettings(ipv6=ipv6, mark=proxy_mark),
     )
     injector = with_control_plane(injector, control_plane or f"weft.{namespace}.svc:{ports.XDS}")
