@@ -7,6 +7,7 @@ gone before the app starts, holds NET_ADMIN and NET_RAW.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from kube.objects import RawDocument
