@@ -21,7 +21,8 @@ class InjectorSettings:
     exempt by socket mark, for clusters with a single UID. `own_namespace` is where the control plane runs.
     `ca_config_map` is what the control plane keeps in every namespace, for sidecars to know it by. `other_meshes` True
     lets the marks of other meshes enrol pods too. `spiffe_driver` is the CSI driver that brings the Unix socket
-    `bootstrap.spiffe_socket` of a SPIFFE Workload API into sidecars; empty for none. An idle sidecar was measured at 71–74 MB; `requests` leaves some air.
+    `bootstrap.spiffe_socket` of a SPIFFE Workload API into sidecars; empty for none. An idle sidecar was measured at
+    71–74 MB; `requests` leaves some air.
     """
 
     proxy_image: str = "envoyproxy/envoy:distroless-v1.40.0"
