@@ -69,6 +69,8 @@ def found(protocols: ProtocolMesh) -> Iterator[Mapping[str, Found]]:
             "type": "ExternalName", "externalName": f"echo-v2.{world.NAMESPACE}.svc.cluster.local"}),
         without_selector(service("by-address", {})),
         at_addresses("by-address", {"addresses": [bare]}),
+        without_selector(service("of-a-pod", {})),
+        at_addresses("of-a-pod", {"addresses": [protocols.pod_address("echo-v2")]}),
         without_selector(service("by-pod", {})),
         at_addresses("by-pod", {"addresses": [protocols.pod_address("echo-v1")], "targetRef": pod}),
     ))  # fmt: skip
@@ -85,6 +87,7 @@ def found(protocols: ProtocolMesh) -> Iterator[Mapping[str, Found]]:
         "echo-v2": ("client", "echo-v2"),
         "elsewhere": ("client", "elsewhere"),
         "by-address": ("client", "by-address"),
+        "of-a-pod": ("client", "of-a-pod"),
         "by-pod": ("client", "by-pod"),
         "by-pod, limited": ("limited", "by-pod"),
     }
@@ -158,6 +161,10 @@ def test_an_external_name_that_is_a_service_means_that_service(found: Mapping[st
 
 def test_h4_a_service_without_selector_leads_to_the_addresses_somebody_wrote_down(found: Mapping[str, Found]) -> None:
     assert _names(found["by-address"]) == _all("bare")
+
+
+def test_h5_an_address_that_is_a_meshed_pods_is_known_for_one(found: Mapping[str, Found]) -> None:
+    assert _names(found["of-a-pod"]) == _all("echo-v2")
 
 
 def test_h5_an_endpoint_that_names_a_meshed_pod_is_under_its_rules(found: Mapping[str, Found]) -> None:
