@@ -43,6 +43,11 @@ def group(**match: Any) -> dict[str, Any]:
     return document("HTTPRouteGroup", "v1alpha4", spec={"matches": [{"name": "m", **match}]})
 
 
+def policy(**changed: Any) -> dict[str, Any]:
+    spec = {"sources": SOURCES, "hosts": ["api.example.org"], "ports": [{"number": 443, "protocol": "tls"}], **changed}
+    return document("EgressPolicy", "v1alpha1", spec=spec)
+
+
 REFUSED = [
     ("spec.backends[0].weight", split("v1alpha2", 0.5)),
     ("spec.backends[0].weight", split("v1alpha3", -1)),
@@ -65,6 +70,11 @@ REFUSED = [
     ("spec.matches[0].methods[0]", group(methods=["no method"])),
     ("spec.matches.ports[0]", document("TCPRoute", "v1alpha4", spec={"matches": {"ports": [0]}})),
     ("spec.matches.ports[0]", document("UDPRoute", "v1alpha4", spec={"matches": {"ports": ["dns"]}})),
+    ("spec.sources", policy(sources=[])),
+    ("spec.hosts[0]", policy(hosts=["*"])),
+    ("spec.cidrs[0]", policy(cidrs=["203.0.113.7/24"])),
+    ("spec.ports[0].protocol", policy(ports=[{"number": 443, "protocol": "quic"}])),
+    ("spec", policy(hosts=[])),
 ]  # fmt: skip
 
 

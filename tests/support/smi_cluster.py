@@ -29,6 +29,7 @@ PLURALS = {
     "TCPRoute": ("specs.smi-spec.io", "tcproutes"),
     "UDPRoute": ("specs.smi-spec.io", "udproutes"),
     "IdentityBinding": ("access.smi-spec.io", "identitybindings"),
+    "EgressPolicy": ("weft.dev", "egresspolicies"),
 }
 UNCHECKED = "weft.test/unchecked"
 """A label that keeps an object from being validated."""
