@@ -1,7 +1,8 @@
 """Who watches which pods, and the streams on which sidecars tell requests (Envoy's gRPC access log service).
 
-Rule: a stream is taken from the sidecar of a pod that somebody watches, which its token names, and from nobody else.
-What comes faster than the budget is dropped unread and counted, and the sidecar is held back; it then drops, too.
+Rule: what is told comes from the sidecar of a pod that somebody watches, which its token names, and from nobody else.
+Who is watched at another replica only is not sent away, for Envoy would come back with each request. What comes faster
+than the budget is dropped unread and counted, and the sidecar is held back; it then drops, too.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ BYTES_PER_SECOND: Final = 1_048_576
 """Of all sidecars together; a request is about 500 bytes."""
 EARLY_BYTES: Final = 131_072
 """What may come before the token is checked: the transport lets in half of it, the 61 KB node included."""
+PARKED: Final = 60.0
+"""Seconds that a stream is kept from which nobody here wants to hear; it has no room to say anything."""
+UNWATCHED: Final = "nobody watches this pod here"
 STREAMS: Final = 4_096
 """Each worker thread of a watched sidecar has one or two."""
 
@@ -93,13 +97,18 @@ class Taps:
             return None
         return Telling(self, call)
 
+    @property
+    def waiting(self) -> int:
+        """Streams of pods that nobody watches here."""
+        return sum(stream.parked for stream in self._streams)
+
     # For streams.
 
     async def authenticated(self, call: Call) -> Peer:
-        """Whose stream this is. Raises ProtocolFault where nobody watches that pod, too."""
+        """Whose stream this is. Raises ProtocolFault where it is no pod's, too."""
         peer = await self._authenticate(call)
-        if peer.pod is None or not self.watched(peer.pod):
-            raise ProtocolFault("PERMISSION_DENIED", "nobody watches this pod here")
+        if peer.pod is None:
+            raise ProtocolFault("PERMISSION_DENIED", "this token is bound to no pod")
         return peer
 
     def watched(self, pod: PodId) -> bool:
@@ -160,13 +169,26 @@ class Telling:
         self._early: list[bytes] = []
         self._over = False
         self._held: asyncio.TimerHandle | None = None
+        self._parked: asyncio.TimerHandle | None = None
         self._task = asyncio.get_running_loop().create_task(self._let_in())
         taps.add(self)
 
+    @property
+    def parked(self) -> bool:
+        """Whether nobody here wants to hear from it."""
+        return self._parked is not None and bool(self._log_name)
+
     def look(self) -> None:
-        """End the stream if nobody watches its pod any more."""
-        if self._peer is not None and self._peer.pod is not None and not self._taps.watched(self._peer.pod):
-            self._end("UNAVAILABLE", "nobody watches this pod any more")
+        """Somebody has begun to watch, or has left."""
+        if self._peer is None:
+            return
+        if self._parked is None and not self._wanted(self._peer):
+            self._end("UNAVAILABLE", UNWATCHED)
+        elif self._parked is not None and self._wanted(self._peer):
+            self._parked.cancel()
+            self._parked = None
+            self._call.go_on()
+            self._call.trust()
 
     def on_request(self, data: bytes) -> None:
         """A message: who tells, in the first one, and what."""
@@ -200,15 +222,19 @@ class Telling:
             self._end("INTERNAL", "this control plane failed on the stream")
         else:
             self._peer = peer
-            self._call.trust()
+            if self._wanted(peer):
+                self._call.trust()
+            else:
+                self._parked = asyncio.get_running_loop().call_later(PARKED, self._end, "UNAVAILABLE", UNWATCHED)
             early, self._early = self._early, []
             for data in early:
                 self._hear(peer, data)
 
     def _hear(self, peer: Peer, data: bytes) -> None:
-        # The first message names the log, so it is read whatever the budget says.
-        if self._log_name and not self._taps.affords(len(data)):
+        # The first message names the log, so it is read in any case.
+        if self._log_name and self._parked is None and not self._taps.affords(len(data)):
             self._hold()
+        if self._log_name and (self._parked is not None or self._held is not None):
             return
         try:
             message = pb.StreamAccessLogsMessage.FromString(data)
@@ -216,9 +242,15 @@ class Telling:
             self._end("INVALID_ARGUMENT", "this is no StreamAccessLogsMessage")
             return
         self._log_name = self._log_name or message.identifier.log_name or "unknown"
+        if self._parked is not None:
+            self._call.hold()
+            return
         assert peer.pod is not None  # noqa: S101 - others are not let in
         for request in told(message, self._log_name, peer.pod, peer.identity):
             self._taps.tell(request)
+
+    def _wanted(self, peer: Peer) -> bool:
+        return peer.pod is not None and self._taps.watched(peer.pod)
 
     def _hold(self) -> None:
         if self._held is None:
@@ -240,7 +272,8 @@ class Telling:
             return
         self._over = True
         self._taps.discard(self)
-        if self._held is not None:
-            self._held.cancel()
+        for timer in (self._held, self._parked):
+            if timer is not None:
+                timer.cancel()
         if self._task is not asyncio.current_task():
             self._task.cancel()

@@ -102,8 +102,9 @@ class Stream:
     def go_on(self) -> None:
         """Make room again."""
         self._held = False
-        self._make_room()
-        self._connection.flush()
+        if self._trusted:
+            self._make_room()
+            self._connection.flush()
 
     def send(self, message: bytes) -> None:
         """Queue a message."""

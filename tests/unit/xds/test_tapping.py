@@ -71,9 +71,8 @@ async def test_requests_of_a_watched_pod_are_told_to_who_watches_it(lab: Lab) ->
     assert others == []
 
 
-@pytest.mark.parametrize("token", ["good", "of nobody's pod", "unbound", ""])
-async def test_nobody_else_may_tell_anything(lab: Lab, token: str) -> None:
-    lab.tokens.known["of nobody's pod"] = peer(pod=PodId("shop", "unwatched"))
+@pytest.mark.parametrize("token", ["forged", "unbound", ""])
+async def test_who_proves_to_be_no_pod_may_tell_nothing(lab: Lab, token: str) -> None:
     lab.tokens.known["unbound"] = peer(pod=None)
     heard: list[Told] = []
     lab.server.taps.turn(lab.server.taps.watch(heard.append), [PodId("shop", "watched")])
@@ -81,6 +80,19 @@ async def test_nobody_else_may_tell_anything(lab: Lab, token: str) -> None:
         code, _ = await client.ending()
     assert code in {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}
     assert heard == []
+
+
+async def test_a_pod_that_is_watched_elsewhere_is_kept_waiting_and_heard_once_it_is_watched_here(lab: Lab) -> None:
+    heard: list[Told] = []
+    watcher = lab.server.taps.watch(heard.append)
+    async with lab.client(method=METHOD) as client:
+        await client.call.write(logs(entry("/unheard")))
+        await until(lambda: lab.server.taps.waiting == 1, "the stream is kept")
+        assert heard == []
+        lab.server.taps.turn(watcher, [POD])
+        await client.call.write(logs(entry("/heard")))
+        await until(lambda: bool(heard), "the request is told")
+    assert [request.path for request in heard] == ["/heard"]
 
 
 async def test_a_stream_ends_when_nobody_watches_its_pod_any_more(lab: Lab) -> None:
@@ -91,7 +103,7 @@ async def test_a_stream_ends_when_nobody_watches_its_pod_any_more(lab: Lab) -> N
         await client.call.write(logs())
         await until(lambda: bool(heard), "the stream is up")
         lab.server.taps.leave(watcher)
-        assert await client.ending() == (grpc.StatusCode.UNAVAILABLE, "nobody watches this pod any more")
+        assert await client.ending() == (grpc.StatusCode.UNAVAILABLE, "nobody watches this pod here")
 
 
 async def test_bytes_that_are_no_message_end_their_stream(lab: Lab) -> None:
