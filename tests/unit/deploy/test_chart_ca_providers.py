@@ -57,10 +57,10 @@ def test_by_default_there_is_nothing_of_it() -> None:
     assert "ca-provider" not in yaml.safe_dump_all(documents)
 
 
-RECORD = on("get update", "", "secrets", "weft-trusted-roots", namespaced=True)
+RECORD = (*on("get update", "", "secrets", "weft-trusted-roots", namespaced=True),)
 EXPECTED = {
-    "handed-over": RECORD,
-    "vault": RECORD,
+    "handed-over": [*RECORD],
+    "vault": [*RECORD],
     "spire": [],
     "cert-manager": [
         *RECORD, *on("create get list delete", "cert-manager.io", "certificaterequests", namespaced=True)
