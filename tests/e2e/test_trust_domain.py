@@ -23,7 +23,7 @@ from running_mesh import WEFT
 WEB, TALK = "http://web-v1.test/", "talk.test:7070"
 GRPC = str(Path(world.ECHO).with_name("grpc_echo.py"))
 OLD, NEW = "cluster.local", "shop.example"
-LOAD_SECONDS = 28
+LOAD_SECONDS = 34
 
 
 @pytest.fixture(scope="module")

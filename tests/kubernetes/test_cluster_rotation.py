@@ -18,10 +18,12 @@ from kube.client import Client
 from kube.settings import ClientSettings
 from openssl import refusal, split
 from replicas import Proxy, Replica, make_meshed_pod, until
+from rotation_world import name_of as leaf_domain
 from xds import pb
 from xds.names import BUNDLE_SECRET, LEAF_SECRET
 from xds.resource import SECRET
 
+RENAMED = "shop.example"
 SHORT = Lifetimes(leaf=timedelta(seconds=10))
 
 
@@ -99,3 +101,30 @@ def under(proxy: Proxy, root: bytes, folder: Path) -> bool:
     """Whether the proxy's leaf leads to this root."""
     chain = secret(proxy, LEAF_SECRET).tls_certificate.certificate_chain.inline_bytes
     return refusal(folder, root, chain) == ""
+
+
+async def test_the_trust_domain_is_changed_when_the_proxies_of_both_replicas_accept_both_names(
+    client: Client, namespace: str, replicas: tuple[Replica, Replica], proxies: tuple[Proxy, Proxy]
+) -> None:
+    await until(lambda: any(replica.leading for replica in replicas), "one leads")
+    await until(lambda: all(LEAF_SECRET in proxy.model.holds.get(SECRET, {}) for proxy in proxies), "all have leaves")
+    follower = next(replica.plane.authority for replica in replicas if not replica.leading)
+    await follower.rename(RENAMED)
+    await until(
+        lambda: all(replica.plane.authority.issuers.domains.signs == RENAMED for replica in replicas),
+        "both sign with the new name",
+    )
+    assert follower.peers.domains == ("cluster.local", RENAMED)
+    await until(lambda: all(name_of(proxy) == RENAMED for proxy in proxies), "both have leaves of the new name")
+    await follower.ask(Wish.BACK)
+    await until(
+        lambda: all(replica.plane.authority.issuers.domains.signs == "cluster.local" for replica in replicas),
+        "both sign with the old name again",
+    )
+    kept = await client.request("GET", f"/api/v1/namespaces/{namespace}/secrets/weft-ca")
+    assert "trust-domain.json" in kept["data"]
+
+
+def name_of(proxy: Proxy) -> str:
+    """The trust domain of the proxy's leaf."""
+    return leaf_domain(secret(proxy, LEAF_SECRET).tls_certificate.certificate_chain.inline_bytes)
