@@ -19,8 +19,9 @@ from proxy.bootstrap import BootstrapSettings, bootstrap
 from replicas import Replica, Service, until
 from sidecars import ENVOY_UID, Pod, Sidecars, envoy_binary, missing, sidecars
 from talk import Http, get, mirror
-from xds.names import node_id
+from xds.names import TAP, node_id
 from xds.resource import SECRET
+from xds.told import Told
 
 NAMES = {"storefront": 1, "catalog": 2}
 PORT = 8080
@@ -78,6 +79,11 @@ def document(pod: Pod, socket: Path) -> dict[str, Any]:
     grpc.setdefault("channel_args", {"args": {}})["args"] |= {
         "grpc.ssl_target_name_override": {"string_value": "localhost"}
     }
+    (tap,) = (each for each in made["static_resources"]["clusters"] if each["name"] == TAP)
+    del tap["cluster_type"]
+    tap["load_assignment"]["endpoints"] = [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": str(socket)}}}}]}]
+    validation = tap["transport_socket"]["typed_config"]["common_tls_context"]["validation_context"]
+    validation["match_typed_subject_alt_names"][0]["matcher"]["exact"] = "localhost"
     return {"node": {"id": node_id(pod.id), "cluster": node_id(pod.id)}, **made}
 
 
@@ -126,6 +132,30 @@ def settled(replica: Replica) -> bool:
     proxies = replica.plane.server.proxies()
     states = {state.state for proxy in proxies for state in proxy.types.values()}
     return len(proxies) == len(NAMES) and states <= {"synced", "never"}
+
+
+async def test_requests_of_a_watched_pod_are_told_by_whichever_replica_it_is_connected_to(lab: Lab) -> None:
+    await until(lambda: settled(lab.service.replicas[0]), "both sidecars are served")
+    heard: list[Told] = []
+    watchers = [(replica.plane.server.taps, replica.plane.server.taps.watch(heard.append)) for replica in lab.service.replicas]
+    catalog = lab.pods["catalog"]
+    for taps, watcher in watchers:
+        taps.turn(watcher, [catalog.id])
+
+    async def switched() -> bool:
+        return '"weft.tap"' in await catalog.admin("/runtime")
+
+    for _ in range(100):
+        if await switched():
+            break
+        await asyncio.sleep(0.05)
+    assert (await get(lab.pods["storefront"], lab.address, 80, "/watched")).status == 200
+    await until(lambda: bool(heard), "the request is told")
+    (request,) = heard
+    assert (request.direction, request.path, request.status) == ("inbound", "/watched", 200)
+    assert request.source.endswith("/sa/storefront")
+    for taps, watcher in watchers:
+        taps.leave(watcher)
 
 
 async def test_a_replica_stopped_under_traffic_costs_no_request_and_no_full_send(lab: Lab) -> None:
