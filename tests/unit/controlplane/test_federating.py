@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def theirs(tmp_path: Path) -> Authority:
     return Authority.open(tmp_path / "theirs", THEIRS, clock=SYSTEM_CLOCK)
 
 
-def partners(folder: Path, *each: dict[str, object]) -> Path:
+def partners(folder: Path, *each: Mapping[str, object]) -> Path:
     file = folder / "federation.yaml"
     file.write_text(json.dumps({"federatesWith": each}))
     return file
