@@ -44,6 +44,8 @@ def check(regex: str, pattern: Callable[[str], str] = path_pattern) -> str | Non
     """
     if _CONTROL.search(regex):
         return "is no regular expression for HTTP: it holds a control character"
+    if regex == "*":
+        return "is no regular expression RE2 takes: write .* for everything"
     if not regex.isascii():
         return "holds a character beyond ASCII, and Envoy compares bytes: write each as \\x and two hexadecimal digits"
     try:

@@ -39,6 +39,20 @@ def _access() -> Iterator[dict[str, Any]]:
         yield _object(f"access.smi-spec.io/{version}", "TrafficTarget", spec={**body, "rules": rules})
 
 
+def _bindings() -> Iterator[dict[str, Any]]:
+    expression = {"key": "app", "operator": "In", "values": ["x"]}
+    selector = {"matchLabels": {"app": "x"}, "matchExpressions": [expression]}
+    identities = ["cluster.local/ns/hostile/sa/default"]
+    for number, scheme in enumerate(({"podLabelSelector": selector}, {"serviceAccount": "default"})):
+        made = _object(
+            "access.smi-spec.io/v1alpha4",
+            "IdentityBinding",
+            spec={"schemes": {**scheme, "spiffeIdentities": identities}},
+        )
+        made["metadata"]["name"] = f"binding-{number}"
+        yield made
+
+
 def _specs() -> Iterator[dict[str, Any]]:
     match = {"name": "a", "pathRegex": "/a.*", "methods": ["GET"], "headers": {"x-user": "^(a|b)$"}}
     for version in ("v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"):
@@ -79,7 +93,7 @@ def _kubernetes() -> Iterator[dict[str, Any]]:
 
 def well_formed() -> list[dict[str, Any]]:
     """One object of every kind in every version, as it should be."""
-    return [*_access(), *_specs(), *_splits(), *_kubernetes()]
+    return [*_access(), *_bindings(), *_specs(), *_splits(), *_kubernetes()]
 
 
 VALUES: list[Any] = [

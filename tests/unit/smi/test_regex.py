@@ -60,6 +60,10 @@ def test_a9_a_regex_that_envoy_or_re2_refuses_is_refused(regex: str) -> None:
     assert "\n" not in fault
 
 
+def test_a9_a_star_alone_which_people_mean_as_everything_is_told_how_to_say_so() -> None:
+    assert "write .*" in (check("*") or "")
+
+
 def test_f6_the_limit_is_on_the_wrapped_form() -> None:
     longest = "a" * (PROGRAM_LIMIT - 6)
     assert program_size(path_pattern(longest)) == PROGRAM_LIMIT
