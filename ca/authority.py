@@ -152,6 +152,8 @@ class Authority:
 
     async def rename(self, trust_domain: str) -> None:
         """Begin the change to another trust domain. Raises StorageError."""
+        if trust_domain in {name for name, _ in self._foreign}:
+            raise StorageError(f"{trust_domain} is another mesh's, with which this one federates")
         await self._issuer_store.rename(trust_domain, self._clock)
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -115,15 +116,30 @@ class TokenIssuer:
 class TokenAuthenticator:
     """Implements xds.peer.Authenticator with the public half of the issuer's key."""
 
-    def __init__(self, key: ec.EllipticCurvePublicKey, trust_domain: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        key: ec.EllipticCurvePublicKey,
+        trust_domain: str,
+        clock: Clock,
+        others: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        """`others` are names that the trust domain had or will have: tokens from before a change are good, too."""
+        self._others = others
         self._verifier = jws.Verifier(key)
         self._trust_domain = trust_domain
         self._clock = clock
 
     @classmethod
-    def open(cls, folder: Path, trust_domain: str, *, clock: Clock = SYSTEM_CLOCK) -> TokenAuthenticator:
+    def open(
+        cls,
+        folder: Path,
+        trust_domain: str,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        others: Callable[[], Iterable[str]] = tuple,
+    ) -> TokenAuthenticator:
         """Open the key in this folder, or make it. Raises StorageError."""
-        return cls(_signing_key(folder).public_key(), trust_domain, clock)
+        return cls(_signing_key(folder).public_key(), trust_domain, clock, others)
 
     async def authenticate(self, token: str) -> Peer:
         """Who bears this token. Raises Refused."""
@@ -145,7 +161,7 @@ class TokenAuthenticator:
         now = self._clock.now().timestamp()
         bound = claims.kubernetes
         names = [bound.namespace, bound.serviceaccount.name, *([bound.pod.name] if bound.pod else [])]
-        if claims.iss != _issuer_name(self._trust_domain):
+        if claims.iss not in set(map(_issuer_name, (self._trust_domain, *self._others()))):
             raise Refused(f"the token was not issued for trust domain {self._trust_domain}", Reason.ACCOUNT)
         if AUDIENCE not in claims.aud:
             raise Refused(f"the token is not meant for {AUDIENCE}", Reason.AUDIENCE)

@@ -32,7 +32,9 @@ def control_plane(settings: ControlPlaneSettings) -> ControlPlane:
         settings,
         FolderSource(settings.paths, settings.overlay),
         authority,
-        TokenAuthenticator.open(settings.ca_folder, settings.mesh.trust_domain),
+        TokenAuthenticator.open(
+            settings.ca_folder, settings.mesh.trust_domain, others=lambda: authority.issuers.domains.known
+        ),
         Status(),
         workloads(settings.ca_provider, authority, FolderRecords(Folder.open(settings.ca_folder)), around),
     )

@@ -46,7 +46,8 @@ class Peers:
         """All SPIFFE IDs by which this identity is accepted; none where nobody vouches for it any more."""
         if identity.trust_domain == self.home and self.domains:
             return tuple(identity._replace(trust_domain=domain).uri for domain in self.domains)
-        known = {self.home, *self.domains, *self.foreign_names}
+        # Another mesh's identity under a name that is one of ours now: nobody, or one of ours would be let in as it.
+        known = {self.home, *self.foreign_names}
         return (identity.uri,) if not self.home or identity.trust_domain in known else ()
 
     def all_uris(self, identities: Iterable[Identity]) -> list[str]:

@@ -15,10 +15,12 @@ from ca.reports import Seen
 from ca.rotation import NOBODY, Action, Onlookers, Wish
 from ca.settling import Lifetimes
 from ca.storage import StorageError
+from ca.tokens import TokenAuthenticator, TokenIssuer
 from fake_clock import START, FakeClock
 from mesh.model import Identity
 from openssl import refusal
 from sds import open_secrets
+from xds.peer import Refused
 
 OLD, NEW = "cluster.local", "shop.example"
 WEB = Identity(OLD, "shop", "web")
@@ -194,3 +196,28 @@ async def test_another_mesh_never_vouches_for_a_name_of_ours(folder: Path, clock
     now = authority.peers
     assert not now.foreign
     assert now.gone == ("other.example",)
+
+
+async def test_a_name_of_another_mesh_never_becomes_one_of_ours(folder: Path, clock: FakeClock) -> None:
+    authority = opened(folder, clock)
+    authority.trust([("other.example", "C")])
+    with pytest.raises(StorageError, match="with which this one federates"):
+        await authority.rename("other.example")
+    authority.trust([])
+    await authority.rename("other.example")
+    await look(authority)
+    granted_once = Identity("other.example", "shop", "web")
+    assert authority.peers.uris(granted_once) == (), "or our own shop/web would be let in by its grant"
+    assert authority.peers.uris(WEB) == (WEB.uri, "spiffe://other.example/ns/shop/sa/web")
+
+
+async def test_tokens_from_before_the_change_stay_good(folder: Path, clock: FakeClock) -> None:
+    authority = opened(folder, clock)
+    token = TokenIssuer.open(folder, OLD, clock=clock).issue(WEB, None, HOUR)
+    with pytest.raises(Refused):
+        await TokenAuthenticator.open(folder, NEW, clock=clock).authenticate(token)
+    await authority.rename(NEW)
+    await look(authority, 2)
+    after = opened(folder, clock, NEW)
+    names = TokenAuthenticator.open(folder, NEW, clock=clock, others=lambda: after.issuers.domains.known)
+    assert (await names.authenticate(token)).identity == Identity(NEW, "shop", "web")
