@@ -5,9 +5,12 @@ Rule: everything here is public: roots, names, and what is wrong.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from fastapi import APIRouter, Response
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from ca.authority import Authority
 from ca.spiffe_bundle import write_bundle
@@ -38,6 +41,30 @@ def federation_routes(authority: Authority, federation: Federation | None) -> AP
         return {"trouble": federation.trouble, "federates_with": federation.view()}
 
     return routes
+
+
+class FederationCollector(Collector):
+    """Metrics of each trust domain that is federated with."""
+
+    def __init__(self, federation: Federation) -> None:
+        self._federation = federation
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """All series; every name begins with `weft_federation_`."""
+        known = self._federation.view()
+        roots = GaugeMetricFamily("weft_federation_roots", "Roots known of another mesh.", labels=["trust_domain"])
+        trouble = GaugeMetricFamily(
+            "weft_federation_trouble", "1 while its bundle can't be had; the last one stays.", labels=["trust_domain"]
+        )
+        for each in known:
+            roots.add_metric([each["trust_domain"]], each["roots"])
+            trouble.add_metric([each["trust_domain"]], float(bool(each["trouble"])))
+        yield roots
+        yield trouble
+        yield GaugeMetricFamily(
+            "weft_federation_file_trouble", "1 while the file that names them can't be used.",
+            float(bool(self._federation.trouble)),
+        )  # fmt: skip
 
 
 def our_bundle(authority: Authority) -> bytes:

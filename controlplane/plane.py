@@ -23,7 +23,7 @@ from controlplane.admin import AdminServer, admin_api, admin_server, listen
 from controlplane.ca_api import ca_routes
 from controlplane.ca_metrics import AuthorityCollector
 from controlplane.describe.api import describe_routes
-from controlplane.federated import bundle_endpoint, federation_routes
+from controlplane.federated import FederationCollector, bundle_endpoint, federation_routes
 from controlplane.federating import Federation, Foreign
 from controlplane.metrics import ControlPlaneCollector
 from controlplane.onlooking import Onlooker
@@ -234,6 +234,7 @@ def assemble(
     )
     if settings.federation is not None:
         plane.federation = Federation(settings.federation, plane.trust)
+        registry.register(FederationCollector(plane.federation))
     if settings.bundle_port is not None:
         endpoint = bundle_endpoint(authority, settings.bundle_address, settings.bundle_port)
         plane.parts["bundle endpoint"] = endpoint.run

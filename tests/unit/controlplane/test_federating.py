@@ -11,12 +11,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from ca.authority import Authority
 from ca.federation import FederationError, read_partners
 from ca.spiffe_bundle import LARGEST
 from controlplane.bundle_endpoint import BundleEndpoint
-from controlplane.federated import bundle_endpoint, our_bundle
+from controlplane.federated import FederationCollector, bundle_endpoint, our_bundle
 from controlplane.federating import Federation, Foreign
 from controlplane.metrics_api.tls import Served
 from fake_clock import FakeClock
@@ -116,6 +117,10 @@ async def test_the_last_good_bundle_stays_until_its_trust_domain_is_taken_out(
     (tmp_path / "their.json").write_text("nonsense")
     await federation.look()
     assert "is no JWK Set" in federation.view()[0]["trouble"]
+    registry = CollectorRegistry()
+    registry.register(FederationCollector(federation))
+    assert registry.get_sample_value("weft_federation_roots", {"trust_domain": THEIRS}) == 1
+    assert registry.get_sample_value("weft_federation_trouble", {"trust_domain": THEIRS}) == 1
     file.write_text("- nonsense")
     await federation.look()
     assert federation.trouble
