@@ -15,7 +15,9 @@ import pytest
 from api_server import ApiServer, start_api_server
 from bare_node import alive, descendants, until_gone
 from cluster_node import ClusterNode, condition, is_ready, path_of, shop
+from controlplane.client import AdminClient
 from local.requirements import unmet
+from local.state import control_socket
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 ALL = 5
@@ -89,6 +91,34 @@ def test_a_split_is_obeyed_and_obeyed_again_when_it_changes(node: ClusterNode) -
     for weights, version in ((split(v1=0, v2=1), "v2"), (split(v1=1, v2=0), "v1")):
         node.apply([weights])
         node.until(lambda v=version: ask(node, "shop/storefront", 5)["versions"] == {v: 5}, f"{version} answers")  # type: ignore[misc]
+
+
+def test_a1_an_annotation_opens_a_running_workload_and_weft_describe_says_why(node: ClusterNode) -> None:
+    (pod,) = [each for each in node.pods("shop") if each["metadata"]["name"].startswith("catalog-v1-")]
+    name, url = pod["metadata"]["name"], "http://catalog-v1/"
+    annotate(node, name, "permissive")
+    node.until(lambda: node.ask("shop/intruder", url)["statuses"] == {"200": 1}, "the intruder is let in")
+    why = {"value": "permissive", "because": f"annotation weft.dev/access of Pod shop/{name}"}
+    assert described(node, name)["modes"]["access"] == why
+    annotate(node, name, None)
+    node.until(lambda: node.ask("shop/intruder", url)["statuses"] == {"403": 1}, "the intruder is refused again")
+    assert described(node, name)["modes"]["access"] == {"value": "enforced", "because": "the mesh's setting"}
+    (after,) = [each for each in node.pods("shop") if each["metadata"]["name"] == name]
+    assert after["metadata"]["uid"] == pod["metadata"]["uid"]
+
+
+def annotate(node: ClusterNode, pod: str, access: str | None) -> None:
+    """As `kubectl annotate pod` does; None takes the annotation away."""
+    notes = {"metadata": {"annotations": {"weft.dev/access": access}}}
+    merge = "application/merge-patch+json"
+    node.api("PATCH", f"/api/v1/namespaces/shop/pods/{pod}", notes, content_type=merge).expect()
+
+
+def described(node: ClusterNode, pod: str) -> dict[str, Any]:
+    socket = control_socket(node.name)
+    assert socket is not None
+    found: dict[str, Any] = AdminClient(socket).get(f"/describe/pod/shop/{pod}")
+    return found
 
 
 def test_a_pod_that_ends_by_itself_has_succeeded_and_its_sidecar_has_ended(node: ClusterNode) -> None:
