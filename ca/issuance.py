@@ -13,13 +13,12 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ca.issuers import Issuer, authority_key_identifier, new_key
+from ca.issuers import Issuer, SigningKey, authority_key_identifier, new_key
 from ca.rotation import Validity, renewal_time
 from mesh.model import Identity
 
@@ -152,8 +151,8 @@ def spiffe_id(identity: Identity) -> str:
     return identity.uri
 
 
-def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A leaf's key as Envoy reads it."""
+def key_pem(key: SigningKey) -> bytes:
+    """A key in clear, such as a leaf's, as Envoy reads it (PKCS #8)."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
