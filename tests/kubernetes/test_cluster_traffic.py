@@ -81,7 +81,9 @@ def document(pod: Pod, socket: Path) -> dict[str, Any]:
     }
     (tap,) = (each for each in made["static_resources"]["clusters"] if each["name"] == TAP)
     del tap["cluster_type"]
-    tap["load_assignment"]["endpoints"] = [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": str(socket)}}}}]}]
+    tap["load_assignment"]["endpoints"] = [
+        {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": str(socket)}}}}]}
+    ]
     validation = tap["transport_socket"]["typed_config"]["common_tls_context"]["validation_context"]
     validation["match_typed_subject_alt_names"][0]["matcher"]["exact"] = "localhost"
     return {"node": {"id": node_id(pod.id), "cluster": node_id(pod.id)}, **made}
@@ -137,7 +139,9 @@ def settled(replica: Replica) -> bool:
 async def test_requests_of_a_watched_pod_are_told_by_whichever_replica_it_is_connected_to(lab: Lab) -> None:
     await until(lambda: settled(lab.service.replicas[0]), "both sidecars are served")
     heard: list[Told] = []
-    watchers = [(replica.plane.server.taps, replica.plane.server.taps.watch(heard.append)) for replica in lab.service.replicas]
+    watchers = [
+        (replica.plane.server.taps, replica.plane.server.taps.watch(heard.append)) for replica in lab.service.replicas
+    ]
     catalog = lab.pods["catalog"]
     for taps, watcher in watchers:
         taps.turn(watcher, [catalog.id])
