@@ -207,8 +207,8 @@ def _health(settings: BootstrapSettings) -> Document:
 
 
 def _metrics(settings: BootstrapSettings) -> Document:
-    told = exposition.route(ADMIN_CLUSTER, settings.workload, settings.app_metrics)
-    listener = _listener("metrics", settings.pod_address, ports.METRICS, [told], [exposition.http_filter()])
+    told = exposition.routes(ADMIN_CLUSTER, settings.workload, settings.app_metrics)
+    listener = _listener("metrics", settings.pod_address, ports.METRICS, told, [exposition.http_filter()])
     return listener | {"per_connection_buffer_limit_bytes": exposition.LARGEST}
 
 

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 from kube.workload import WorkloadName
 from proxy.probes import TYPE, Document
 
 PATH: Final = "/stats/prometheus"
+OWN_PATH: Final = "/stats/weft"
+"""Weft's counts under Istio's names alone, without Envoy's own statistics and the app's: for those who ask often."""
+OWN: Final = r"^(weft\.|server\.uptime)"
+"""The names of what is told there."""
 FILTER: Final = "envoy.filters.http.lua"
 APP_CLUSTER: Final = "app-metrics"
 APP_TIMEOUT: Final = 5
@@ -50,19 +55,25 @@ def http_filter() -> Document:
     return {"name": FILTER, "typed_config": config}
 
 
-def route(cluster: str, workload: WorkloadName, app: AppMetrics | None) -> Document:
-    """The one path of the metrics listener. `cluster` is Envoy's own admin API."""
+def routes(cluster: str, workload: WorkloadName, app: AppMetrics | None) -> list[Document]:
+    """The paths of the metrics listener. `cluster` is Envoy's own admin API."""
     context: dict[str, Any] = {"kind": workload.kind, "workload": workload.name}
-    if app is not None:
-        context |= {"app": app.path, "timeout_ms": APP_TIMEOUT * 1000}
+    # A name per cluster for what never happened would be most of the answer.
+    everything, own = f"{PATH}?usedonly", f"{PATH}?usedonly&filter={quote(OWN)}"
+    with_app = {"app": app.path, "timeout_ms": APP_TIMEOUT * 1000} if app is not None else {}
+    istio = {"only": "istio"}
+    return [_route(cluster, PATH, everything, context | with_app), _route(cluster, OWN_PATH, own, context | istio)]
+
+
+def _route(cluster: str, path: str, asked: str, context: Document) -> Document:
+    """A path, and what Envoy is asked for it."""
     script = {"@type": f"{TYPE}envoy.extensions.filters.http.lua.v3.LuaPerRoute", "filter_context": context}
     only_get = [{"name": ":method", "string_match": {"exact": "GET"}}]
     return {
-        "match": {"path": PATH, "headers": only_get},
+        "match": {"path": path, "headers": only_get},
         # What is compressed, or protobuf, the script could not read.
         "request_headers_to_remove": ["accept-encoding", "accept"],
-        # A name per cluster for what never happened would be most of the answer.
-        "route": {"cluster": cluster, "prefix_rewrite": f"{PATH}?usedonly"},
+        "route": {"cluster": cluster, "prefix_rewrite": asked},
         "typed_per_filter_config": {FILTER: script},
     }
 
@@ -208,11 +219,12 @@ local function translate(families, known, side, what, text, value)
   end
   local part = what:match("^ms(_%l+)$")
   for _, names in ipairs(HISTOGRAMS) do
-    local with = part and named[names[1]]
+    local with = part and (not own.only or own.only == names[1]) and named[names[1]]
     if with then
       local ending = limit and (',le="' .. limit .. '"') or ""
       add(families, names[2], "histogram", names[2] .. part .. "{" .. with .. ending .. "}", value)
-      if part == "_count" then add(families, names[3], "counter", names[3] .. "{" .. with .. "}", value) end
+      local total = part == "_count" and not own.only
+      if total then add(families, names[3], "counter", names[3] .. "{" .. with .. "}", value) end
     end
   end
 end
@@ -236,7 +248,7 @@ end
 
 function envoy_on_response(handle)
   local context = handle:filterContext()
-  own.kind, own.workload = context:get("kind"), context:get("workload")
+  own.kind, own.workload, own.only = context:get("kind"), context:get("workload"), context:get("only")
   local app = (handle:streamInfo():dynamicMetadata():get("weft") or {}).app or ""
   local body = handle:body(true)
   local families, known, rest = {}, {}, {}

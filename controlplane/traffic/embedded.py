@@ -16,12 +16,12 @@ import structlog
 
 from controlplane.traffic import exposition
 from controlplane.traffic.facts import LONGEST_WINDOW, Traffic, TrafficError
-from controlplane.traffic.http import Http
+from controlplane.traffic.http import AnsweredError, Http
 from controlplane.traffic.windows import Seen, Windows
 from kube.clock import SYSTEM_CLOCK, Clock
 from mesh.model import PodId
 from proxy import ports
-from proxy.exposition import LARGEST, PATH
+from proxy.exposition import LARGEST, OWN_PATH, PATH
 
 log = structlog.get_logger(__name__)
 
@@ -124,6 +124,13 @@ def scraper(http: Http) -> Fetch:
 
     async def fetch(address: str) -> str:
         host = f"[{address}]" if ":" in address else address
-        return (await http.ask("GET", f"http://{host}:{ports.METRICS}{PATH}", most=LARGEST)).decode(errors="replace")
+        try:
+            body = await http.ask("GET", f"http://{host}:{ports.METRICS}{OWN_PATH}", most=LARGEST)
+        except AnsweredError as error:
+            if error.status != 404:
+                raise
+            # A sidecar from before there was this path tells all it knows.
+            body = await http.ask("GET", f"http://{host}:{ports.METRICS}{PATH}", most=LARGEST)
+        return body.decode(errors="replace")
 
     return fetch

@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     import aiohttp
 
 
+class AnsweredError(OSError):
+    """There is an answer, and it is not 200 but `status`."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"the answer is {status}: {text}")
+        self.status = status
+
+
 class Http:
     """Keeps connections for a while; `close` ends them. Belongs to the event loop it is first used on."""
 
@@ -33,7 +41,7 @@ class Http:
         except aiohttp.ClientError as error:
             raise OSError(str(error) or type(error).__name__) from error
         if answer.status != 200:
-            raise OSError(f"the answer is {answer.status}: {bytes(body[:200]).decode(errors='replace').strip()}")
+            raise AnsweredError(answer.status, bytes(body[:200]).decode(errors="replace").strip())
         return bytes(body)
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -11,6 +12,7 @@ from exposition_text import read, select, total
 from kube.workload import WorkloadName
 from metrics_port import MetricsPort
 from proxy.bootstrap import BootstrapSettings
+from proxy.exposition import OWN, OWN_PATH
 
 SETTINGS = BootstrapSettings(workload=WorkloadName("Deployment", "web-app"))
 BOB = "spiffe://example.org/ns/bank/sa/bob"
@@ -181,3 +183,17 @@ def test_an_app_that_tells_nothing_hides_nothing_else(tmp_path: Path) -> None:
         series = read(port.scrape())
         assert total(series, "weft_app_metrics_up") == 0
         assert total(series, "osm_request_total") == 1
+
+
+def test_who_asks_often_is_told_our_counts_alone_and_under_one_name(tmp_path: Path) -> None:
+    with MetricsPort(tmp_path, SETTINGS, app=True) as port:
+        port.statistics.text = served(3) + "# TYPE envoy_server_uptime gauge\nenvoy_server_uptime{} 12\n"
+        series = read(port.scrape(path=OWN_PATH))
+        assert port.app.asked == []
+        (asked,) = port.statistics.asked
+        assert parse_qs(urlsplit(asked[0]).query, keep_blank_values=True) == {"usedonly": [""], "filter": [OWN]}
+        assert {each.name.rpartition("_")[0] for each in series} == {
+            "istio_request_duration_milliseconds", "envoy_server"
+        }  # fmt: skip
+        assert total(series, "istio_request_duration_milliseconds_count") == 3
+        assert "osm_request_total" in port.scrape(), "the other path tells all names as before"

@@ -91,9 +91,9 @@ class MetricsPort:
         with socket.socket() as asking:
             return asking.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def scrape(self, headers: dict[str, str] | None = None) -> str:
+    def scrape(self, headers: dict[str, str] | None = None, path: str = "/stats/prometheus") -> str:
         """What somebody who scrapes is told."""
-        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}/stats/prometheus", headers=headers or {})
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers or {})
         with urllib.request.urlopen(asked, timeout=10) as answer:
             text: str = answer.read().decode()
         return text
