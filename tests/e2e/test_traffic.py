@@ -75,7 +75,7 @@ def counted(running: EchoMesh) -> Iterator[Counted]:
         served = rows(running, "stat", "deploy")
         sent = rows(running, "stat", "deploy", "--to", "ns/test").get("surveyor", {"requests": 0})
         both = sum(served[name]["requests"] for name in ("surveyed", "surveyed-too"))
-        return min(both, int(sent["requests"])) >= seen.total()
+        return bool(min(both, sent["requests"]) >= seen.total())
 
     running.wait_until(all_told, "every request is told", 60)
     yield running, seen

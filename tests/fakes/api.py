@@ -116,7 +116,7 @@ class Api:
         elsewhere = self.aggregation.serving(request.path)
         if target is None and elsewhere is None:
             return self._path(user, request)
-        if target is None:
+        if target is None and elsewhere is not None:
             self._allow_path(user, request)
             return await self.aggregation.forward(user, request, elsewhere)
         verb = requests.verb_of(request, target)

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,8 @@ class Served:
         self.told, self.namespace, self.at, self.root = told, namespace, at, root
         self._admin = RawApi(api_server.admin_kubeconfig)
 
-    async def get(self, path: str, headers: Mapping[str, str] | None = None, **query: str) -> Answer:
-        return await asyncio.to_thread(self._admin, "GET", ROOT + path, headers=headers, **query)
+    async def get(self, path: str, **query: str) -> Answer:
+        return await asyncio.to_thread(partial(self._admin, "GET", ROOT + path, **query))  # type: ignore[arg-type]
 
     async def document(self, path: str, **query: str) -> Any:
         return (await self.get(path, **query)).expect(200)

@@ -11,6 +11,7 @@ from controlplane.traffic import exposition, windows
 from controlplane.traffic.facts import Series, quantile
 from controlplane.traffic.windows import Seen, Windows
 from mesh.model import PodId
+from proxy.exposition import BUCKETS
 from sidecar_counts import connections, sent, served, uptime
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -193,5 +194,5 @@ def test_series_are_told_apart_by_what_people_ask_about() -> None:
     [({}, 0.5, None), ({10: 100}, 0.5, 7.5), ({1: 50, 10000: 50}, 0.99, 9900.0), ({0: 10}, 0.99, 10000.0)],
 )
 def test_m2_a_quantile_is_read_within_its_bucket(numbers: dict[int, int], share: float, wanted: float | None) -> None:
-    latency = tuple(float(numbers.get(int(limit), 0)) for limit in (*exposition.BUCKETS, 0))
+    latency = tuple(float(numbers.get(int(limit), 0)) for limit in (*BUCKETS, 0))
     assert quantile(latency, share) == wanted
