@@ -27,10 +27,9 @@ class Switches:
         self._watched: Counter[PodId] = Counter()
         self._on: Final = _layer({TAP_SWITCH: 100.0})
 
-    @property
-    def watched(self) -> frozenset[PodId]:
-        """The pods whose sidecars tell their requests."""
-        return frozenset(self._watched)
+    def watches(self, pod: PodId) -> bool:
+        """Whether this pod is switched on."""
+        return pod in self._watched
 
     def watch(self, pods: Iterable[PodId]) -> None:
         """Switch these on, once more each."""

@@ -113,7 +113,7 @@ class Taps:
 
     def watched(self, pod: PodId) -> bool:
         """Whether somebody watches this pod."""
-        return pod in self._switches.watched
+        return self._switches.watches(pod)
 
     def affords(self, size: int) -> bool:
         """Whether a message of this size may be read now."""
