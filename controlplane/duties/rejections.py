@@ -37,7 +37,7 @@ def rejections(proxies: Iterable[ProxyStatus], mesh: Mesh) -> Iterator[Told]:
 
 def _objects(name: str, kind: str, ports: dict[str, PortId], mesh: Mesh) -> list[Ref]:
     """The objects a resource of this name is made of, empty when none but the proxy's own pod can be named."""
-    port = ports.get(name.removeprefix("outbound/").removesuffix("/tcp"))
+    port = ports.get(name.removeprefix("outbound/").removesuffix("/tcp").removesuffix("/http2"))
     if port is None:
         return []
     splits = {route.origin for route in mesh.destinations[port].routes} if kind == ROUTES else set()

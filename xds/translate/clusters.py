@@ -52,7 +52,11 @@ def backend_cluster(
     cluster.transport_socket.CopyFrom(upstream_mtls(backend.identities, flavour, peers, certificates))
     cluster.transport_socket_matches.append(_unmeshed_endpoints())
     if flavour is Flavour.HTTP:
-        _speak_http(cluster, _between_sidecars(backend))
+        _speak_http(cluster, Version.HTTP2 if backend.protocol is Protocol.HTTP2 else Version.AS_CALLED)
+    elif flavour is Flavour.CARRIED:
+        _speak_http(cluster, Version.HTTP2)
+        # What is counted is the same Backend's.
+        cluster.alt_stat_name = naming.backend_cluster(backend.id, Flavour.HTTP)
     return encode(name, cluster)
 
 
@@ -146,16 +150,6 @@ def _from_loopback() -> pb.BindConfig:
             pb.ExtraSourceAddress(address=pb.SocketAddress(address=APP_SOURCE_V6, port_value=0)),
         ],
     )
-
-
-def _between_sidecars(backend: Backend) -> Version:
-    """HTTP/2 costs less than HTTP/1.1 (docs/decisions/0100), where nobody has to be spoken to without a sidecar.
-
-    Of a port of unknown protocol the server's sidecar could not tell what the app expects.
-    """
-    if backend.protocol is Protocol.HTTP2 or (backend.protocol is Protocol.HTTP and backend.all_meshed):
-        return Version.HTTP2
-    return Version.AS_CALLED
 
 
 def _speak_http(cluster: pb.Cluster, version: Version, idle_timeout: int | None = None) -> None:

@@ -56,9 +56,12 @@ def listener(front: Front, detection_timeout: float, observing: Observing = UNOB
     return encode(name, listener)
 
 
-def requests(_places: tuple[Place, ...], destination: Destination) -> Requests | None:
-    """What the routes are told of a Destination; None where no request can be seen."""
-    return Requests(destination.id, destination.routes) if destination.protocol is not Protocol.TCP else None
+def requests(_places: tuple[Place, ...], destination: Destination, carried: frozenset[PortId]) -> Requests | None:
+    """What the routes are told of a Destination; None where no request can be seen. `carried`: of all Backends."""
+    if destination.protocol is Protocol.TCP:
+        return None
+    backends = {share.backend for route in destination.routes for share in route.shares}
+    return Requests(destination.id, destination.routes, carried & backends)
 
 
 def routes(requests: Requests | None) -> Resource | None:
@@ -78,9 +81,11 @@ def tcp_filter(connections: Connections | None) -> Resource | None:
 
 def uses(requests: Requests | None, connections: Connections | None) -> frozenset[tuple[PortId, Flavour]]:
     """The clusters a Destination needs."""
-    by_http = [
-        (share.backend, Flavour.HTTP) for route in (requests.routes if requests else ()) for share in route.shares
-    ]
+    by_http = (
+        [(share.backend, requests.flavour(share.backend)) for route in requests.routes for share in route.shares]
+        if requests
+        else []
+    )
     by_tcp = [(share.backend, Flavour.TCP) for share in (connections.shares if connections else ())]
     return frozenset(by_http + by_tcp)
 

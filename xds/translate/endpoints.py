@@ -15,9 +15,13 @@ from xds.translate.transport import MATCH_METADATA, PLAINTEXT
 
 
 def backend_endpoints(backend: PortId, flavour: Flavour, endpoints: Iterable[Endpoint]) -> Resource:
-    """The ready ones, each address once, sorted. None at all: requests get 503 (rule T13)."""
+    """The ready ones, each address once, sorted. None at all: requests get 503 (rule T13).
+
+    What is carried in HTTP/2 never goes to a pod without a sidecar: where one joins, callers are led elsewhere first.
+    """
     name = naming.backend_cluster(backend, flavour)
-    unique = {place: e for e in endpoints if e.ready and (place := canonical(e.address, e.port))}
+    fit = (e for e in endpoints if e.ready and (e.identity is not None or flavour is not Flavour.CARRIED))
+    unique = {place: e for e in fit if (place := canonical(e.address, e.port))}
     hosts = [_host(*place, unique[place]) for place in sorted(unique)]
     localities = [pb.LocalityLbEndpoints(lb_endpoints=hosts)] if hosts else []
     return encode(name, pb.ClusterLoadAssignment(cluster_name=name, endpoints=localities))

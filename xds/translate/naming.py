@@ -16,7 +16,14 @@ class Flavour(StrEnum):
     """
 
     HTTP = "weft-http"
+    CARRIED = "weft-http carried"
+    """HTTP of any version, carried in HTTP/2, to pods that all have a sidecar (docs/decisions/0100)."""
     TCP = "weft"
+
+    @property
+    def offer(self) -> str:
+        """The name that the handshake offers."""
+        return self.HTTP.value if self is Flavour.CARRIED else self.value
 
 
 PASSTHROUGH_CLUSTER: Final = "passthrough"
@@ -33,7 +40,8 @@ REFUSED_CLUSTER: Final = "refused"
 
 def backend_cluster(backend: PortId, flavour: Flavour) -> str:
     """The cluster of a Backend and its endpoints, which have the same name."""
-    return str(backend) if flavour is Flavour.HTTP else f"{backend}/tcp"
+    suffixes = {Flavour.HTTP: "", Flavour.CARRIED: "/http2", Flavour.TCP: "/tcp"}
+    return f"{backend}{suffixes[flavour]}"
 
 
 def destination(port: PortId) -> str:

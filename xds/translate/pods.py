@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from mesh.model import Identity, Mesh, PodDestination, PodId, Protocol, Workload
 from mesh.remember import Joined, Remembered, RememberedMap
@@ -22,6 +23,8 @@ from xds.translate.naming import Flavour
 PodPort = tuple[PodId, int]
 Peer = tuple[Identity, Flavour]
 Ports = Mapping[PodPort, PodDestination]
+FLAVOURS: Final = (Flavour.HTTP, Flavour.TCP)
+"""Bytes pass as they are to a pod's own address, so nothing is carried in anything."""
 Leaf = tuple[PodDestination, tuple[Place, ...], Protocol]
 """A pod's port, where it listens, and what is spoken there."""
 
@@ -94,7 +97,7 @@ def _leaf(mine: tuple[Place, ...], pod: PodDestination, protocol: Protocol | Non
 
 def _peers(given: tuple[Ports, Peers]) -> Mapping[Peer, tuple[Identity, Flavour, Peers]]:
     ports, peers = given
-    met = ((pod.identity, flavour) for pod in ports.values() for flavour in Flavour)
+    met = ((pod.identity, flavour) for pod in ports.values() for flavour in FLAVOURS)
     return {each: (*each, peers) for each in met}
 
 
@@ -104,5 +107,5 @@ def _reachable(made: Listeners) -> Reachable:
     for key, listener in made.listeners.items():
         listeners[key[0]] += (listener,)
         identity = made.ports[key].identity
-        leads_to[key[0]] = tuple(made.clusters[identity, flavour] for flavour in Flavour)
+        leads_to[key[0]] = tuple(made.clusters[identity, flavour] for flavour in FLAVOURS)
     return Reachable(dict(listeners), leads_to)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from mesh.model import Backend, Destination, Endpoint, Mesh, PodId, PortId, Scope
+from mesh.model import Backend, Destination, Endpoint, Mesh, PodId, PortId, Protocol, Scope
 from mesh.remember import Joined, Remembered, RememberedMap
 from xds.peers import NO_PEERS, Peers
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, Resource
@@ -62,6 +62,8 @@ class Outside:
         self._listeners = RememberedMap[PortId, destinations.Front, Resource](
             lambda front: destinations.listener(front, timeout, settings.observing)
         )
+        self._carried = Remembered(_carried)
+        self._carried_each = Remembered(_for_each)
         self._requests = Joined[PortId, Requests | None](destinations.requests)
         self._routes = RememberedMap[PortId, Requests | None, Resource | None](destinations.routes)
         self._connections = Joined[PortId, destinations.Connections | None](destinations.connections)
@@ -87,7 +89,8 @@ class Outside:
         scopes = frozenset(mesh.scopes.values())
         given = self._given(Asked(self._places(mesh.destinations), self._pods.places(mesh)))
         listeners = self._listeners(self._fronts(given.destinations, mesh.destinations))
-        requests = self._requests(given.destinations, mesh.destinations)
+        carried = self._carried_each((given.destinations, self._carried(mesh.backends)))
+        requests = self._requests(given.destinations, mesh.destinations, carried)
         connections = self._connections(given.destinations, mesh.destinations)
         uses = self._by_backend((self._used(self._uses(requests, connections)), mesh.backends))
         pods = self._pods(mesh, given.pods, peers.servers)
@@ -111,6 +114,18 @@ def _given(asked: Asked) -> Asked:
     """Each address to the first that asks for it; those that get none are left out."""
     taken: set[Place] = set()
     return Asked(first_come(asked.destinations, taken), first_come(asked.pods, taken))
+
+
+def _carried(backends: Mapping[PortId, Backend]) -> frozenset[PortId]:
+    """The Backends that are spoken to in HTTP/2 whatever their callers speak (docs/decisions/0100)."""
+    return frozenset(
+        port for port, backend in backends.items() if backend.all_meshed and backend.protocol is Protocol.HTTP
+    )
+
+
+def _for_each(given: tuple[Mapping[PortId, Any], frozenset[PortId]]) -> Mapping[PortId, frozenset[PortId]]:
+    keys, same = given
+    return dict.fromkeys(keys, same)
 
 
 def _by_backend(made: tuple[Mapping[PortId, frozenset[Use]], Mapping[PortId, Backend]]) -> Mapping[PortId, list[Use]]:

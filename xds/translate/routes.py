@@ -22,16 +22,21 @@ RETRIES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Where a Destination's requests go: its routes, tried in order."""
+    """Where a Destination's requests go: its routes, tried in order. `carried`: to which Backends in HTTP/2."""
 
     id: PortId
     routes: tuple[Route, ...]
+    carried: frozenset[PortId] = frozenset()
+
+    def flavour(self, backend: PortId) -> Flavour:
+        """How requests travel to a Backend."""
+        return Flavour.CARRIED if backend in self.carried else Flavour.HTTP
 
 
 def destination_routes(requests: Requests) -> Resource:
     """One virtual host for every Host header; one Envoy route for each match of each Route, in order."""
     name = naming.destination(requests.id)
-    routes = [found for route in requests.routes for found in _routes(route)]
+    routes = [found for route in requests.routes for found in _routes(route, requests)]
     everything = pb.VirtualHost(name=name, domains=["*"], routes=routes)
     config = pb.RouteConfiguration(name=name, virtual_hosts=[everything], validate_clusters=pb.BoolValue(value=False))
     return encode(name, config)
@@ -65,24 +70,24 @@ def _to_app(match: pb.RouteMatch, cluster: str) -> pb.Route:
     return route
 
 
-def _routes(route: Route) -> Iterator[pb.Route]:
+def _routes(route: Route, requests: Requests) -> Iterator[pb.Route]:
     matches = [route_match(match) for match in route.matches] or [every_request()]
     shares = weighted(route.shares)
+    clusters = [(naming.backend_cluster(backend, requests.flavour(backend)), weight) for backend, weight in shares]
     for match in matches:
-        if shares:
-            yield pb.Route(name=route.origin, match=match, route=_split(shares))
+        if clusters:
+            yield pb.Route(name=route.origin, match=match, route=_split(clusters))
         else:
             body = pb.DataSource(inline_string=f"{route.reason}\n")
             unusable = pb.DirectResponseAction(status=503, body=body)
             yield pb.Route(name=route.origin, match=match, direct_response=unusable)
 
 
-def _split(shares: Sequence[tuple[PortId, int]]) -> pb.RouteAction:
+def _split(shares: Sequence[tuple[str, int]]) -> pb.RouteAction:
     if len(shares) == 1:
-        return route_to(naming.backend_cluster(shares[0][0], Flavour.HTTP))
+        return route_to(shares[0][0])
     action = _action()
-    for backend, weight in shares:
-        cluster = naming.backend_cluster(backend, Flavour.HTTP)
+    for cluster, weight in shares:
         action.weighted_clusters.clusters.add(name=cluster, weight=pb.UInt32Value(value=weight))
     return action
 

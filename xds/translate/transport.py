@@ -39,7 +39,7 @@ def upstream_mtls(
 ) -> pb.TransportSocket:
     """Connects only to a peer that proves one of the identities."""
     validation = _bundle_and(exactly(identities, peers), certificates)
-    return _tls(pb.UpstreamTlsContext(common_tls_context=_common(validation, certificates, alpn=[flavour.value])))
+    return _tls(pb.UpstreamTlsContext(common_tls_context=_common(validation, certificates, alpn=[flavour.offer])))
 
 
 def downstream_mtls(certificates: Certificates = OURS) -> pb.TransportSocket:

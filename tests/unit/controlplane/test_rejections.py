@@ -30,6 +30,7 @@ def refusing(kind: str, *names: str, node: str = "shop/web-1", state: State = St
     [
         ("Cluster", "shop/catalog/80", {SERVICE}),
         ("Cluster", "shop/catalog/80/tcp", {SERVICE}),
+        ("Cluster", "shop/catalog/80/http2", {SERVICE}),
         ("ClusterLoadAssignment", "shop/catalog/80", {SERVICE}),
         ("Listener", "outbound/shop/catalog/80", {SERVICE}),
         ("RouteConfiguration", "outbound/shop/catalog/80", {SERVICE, SPLIT}),
