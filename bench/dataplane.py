@@ -91,11 +91,22 @@ def _row(way: str, found: dict[str, list[Numbers]]) -> dict[str, Any]:
     row: dict[str, Any] = {"way": way}
     row |= {name: round(statistics.median(each[name] for each in own), 3) for name in own[0]}
     pairs = list(zip(own, found["minimal"], strict=True))
-    row["rps_to_minimal"] = round(statistics.median(mine["rps"] / other["rps"] for mine, other in pairs), 3)
+    row["rps_to_minimal"] = _quartiles([mine["rps"] / other["rps"] for mine, other in pairs])
+    row["cpu_to_minimal"] = _quartiles([_cpu(mine) / _cpu(other) for mine, other in pairs])
     for name in ("p50_one_ms", "p99_one_ms"):
         added = zip(own, found["none"], strict=True)
         row[f"added_{name}"] = round(statistics.median(mine[name] - other[name] for mine, other in added), 3)
     return row
+
+
+def _cpu(each: Numbers) -> float:
+    return each["client_us"] + each["server_us"]
+
+
+def _quartiles(ratios: list[float]) -> str:
+    """The median, and between which two the middle half of the rounds lies."""
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    return f"{middle:.2f} ({low:.2f}–{high:.2f})"
 
 
 def memory(sizes: list[int]) -> Rows:
