@@ -65,6 +65,9 @@ def judge_call(workload: Workload, call: Call) -> Verdict:
         return Verdict(False, f"Nothing declares port {call.port}, neither a container nor a Service.", "closed")
     if call.caller is None and port.mtls is Mtls.STRICT:
         return Verdict(False, f"It is plaintext, and port {port.port} takes mutual TLS only.", "closed")
+    if port.open and call.caller is not None and call.caller.trust_domain != workload.identity.trust_domain:
+        why = f"Access to port {port.port} is permissive, which opens it to callers of this mesh only."
+        return Verdict(False, why, "403" if call.request is not None and port.protocol.is_http else "closed")
     if call.request is None or port.protocol is Protocol.TCP:
         return _connection(port, call.caller)
     return _request(port, call.caller, call.request)

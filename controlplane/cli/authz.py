@@ -20,7 +20,7 @@ from mesh.settings import Access, Mtls
 
 From = Annotated[
     str,
-    typer.Option("--from", help=f"Who calls: NAMESPACE/SERVICEACCOUNT, or {PLAINTEXT} for a caller without a sidecar."),
+    typer.Option("--from", help=f"Who calls: NAMESPACE/SERVICEACCOUNT, a SPIFFE ID, or {PLAINTEXT} (no sidecar)."),
 ]
 
 

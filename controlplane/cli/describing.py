@@ -105,7 +105,7 @@ def _heading(text: str) -> Text:
 
 
 def _indented(text: str, style: str = "", by: int = 2) -> Padding:
-    return Padding(Text(text, style=style), (0, 0, 0, by))
+    return Padding(Text(text, style=style), (0, 0, 0, by), expand=False)
 
 
 def _modes(modes: Value) -> Iterable[RenderableType]:
@@ -113,7 +113,7 @@ def _modes(modes: Value) -> Iterable[RenderableType]:
     table = _table()
     for key, name in MODES.items():
         table.add_row(*_cells(name, modes[key]["value"], f"because of {modes[key]['because']}"))
-    yield Padding(table, (0, 0, 0, 2))
+    yield Padding(table, (0, 0, 0, 2), expand=False)
 
 
 def _ports(view: Value) -> Iterable[RenderableType]:
@@ -171,7 +171,7 @@ def _routes(port: Value) -> Iterable[RenderableType]:
         for left in route["left_out"]:
             table.add_row(*_cells(left["service"], "left out", "", left["why"], style="yellow"))
         if route["backends"] or route["left_out"]:
-            yield Padding(table, (0, 0, 0, 4))
+            yield Padding(table, (0, 0, 0, 4), expand=False)
 
 
 def _endpoints(backend: Value) -> str:

@@ -62,13 +62,14 @@ def otherwise(port: InboundPort) -> str:
     return f"Every other {kind} {plaintext}."
 
 
-def who(identity: Identity) -> str:
-    """An identity as people write it."""
-    return f"{identity.namespace}/{identity.service_account}"
+def who(identity: Identity, trust_domain: str) -> str:
+    """An identity as people of a mesh write it: those of other meshes by their SPIFFE ID."""
+    own = identity.trust_domain == trust_domain
+    return f"{identity.namespace}/{identity.service_account}" if own else identity.uri
 
 
 def _http_rows(scene: Scene, rule: HttpRule) -> list[dict[str, Any]]:
-    names = [who(identity) for identity in rule.identities]
+    names = _names(scene, rule)
     if not rule.matches:
         return [_row(names, EVERY_REQUEST, rule.origin, _tcp_routes(scene, rule.origin))]
     return [_row(names, in_words(match), rule.origin, _found_in(scene, rule.origin, match)) for match in rule.matches]
@@ -76,7 +77,18 @@ def _http_rows(scene: Scene, rule: HttpRule) -> list[dict[str, Any]]:
 
 def _tcp_rows(scene: Scene, rule: TcpRule, port: InboundPort) -> list[dict[str, Any]]:
     what = EVERY_CONNECTION if port.protocol is Protocol.TCP else f"{EVERY_CONNECTION} that is not HTTP"
-    return [_row([who(identity) for identity in rule.identities], what, rule.origin, _tcp_routes(scene, rule.origin))]
+    return [
+        _row(
+            _names(scene, rule),
+            what,
+            rule.origin,
+            _tcp_routes(scene, rule.origin),
+        )
+    ]
+
+
+def _names(scene: Scene, rule: HttpRule | TcpRule) -> list[str]:
+    return [who(identity, scene.settings.trust_domain) for identity in rule.identities]
 
 
 def _row(names: Iterable[str], what: str, target: str, route: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def pod_view(scene: Scene, namespace: str, name: str) -> dict[str, Any]:
     return {
         **_named(scene, pod),
         "meshed": True,
-        "identity": {"name": who(workload.identity), "uri": workload.identity.uri},
+        "identity": {"name": who(workload.identity, scene.settings.trust_domain), "uri": workload.identity.uri},
         "modes": {name: reason_view(reasons.mode(key)) for name, key in MODES.items()},
         "ports": [port_view(scene, pod, port) for port in workload.ports],
         "sidecar": sidecar_view(scene, pod),
@@ -47,31 +47,30 @@ def authz_view(scene: Scene, namespace: str, name: str) -> dict[str, Any]:
     return {
         **_named(scene, pod),
         "meshed": True,
-        "identity": {"name": who(workload.identity), "uri": workload.identity.uri},
+        "identity": {"name": who(workload.identity, scene.settings.trust_domain), "uri": workload.identity.uri},
         "ports": [port_view(scene, pod, port) for port in workload.ports],
     }
 
 
 def verdict_view(
-    scene: Scene, named: tuple[str, str], caller: tuple[str, str] | None, port: int, request: HttpRequest | None
+    scene: Scene, named: tuple[str, str], caller: Identity | None, port: int, request: HttpRequest | None
 ) -> dict[str, Any]:
     """Whether one call to a pod is let in. Raises UnknownError and mesh.paths' UnclearPathError."""
     pod = scene.pod(*named)
     workload = scene.workload(pod)
-    asked = {**_named(scene, pod), "from": "/".join(caller) if caller else None, "port": port}
+    asked = {**_named(scene, pod), "from": who(caller, scene.settings.trust_domain) if caller else None, "port": port}
     if workload is None:
         verdict = Verdict(True, "The pod has no sidecar, so nobody is asked.")
         return {**asked, "meshed": False, **_answer(verdict), "notes": []}
-    identity = Identity(scene.settings.trust_domain, *caller) if caller else None
     found = next((each for each in workload.ports if each.port == port), None)
-    verdict = judge_call(workload, Call(identity, port, request))
+    verdict = judge_call(workload, Call(caller, port, request))
     seen = request is not None and found is not None and found.protocol != "tcp"
     return {
         **asked,
         "meshed": True,
         "request": _request(request) if seen and request else None,
         **_answer(verdict),
-        "notes": list(_notes(scene, pod, identity, found) if verdict.allowed else _callers_pods(scene, identity)),
+        "notes": list(_notes(scene, pod, caller, found) if verdict.allowed else _callers_pods(scene, caller)),
     }
 
 
@@ -132,8 +131,12 @@ def _notes(scene: Scene, pod: Pod, caller: Identity | None, port: InboundPort | 
 
 
 def _callers_pods(scene: Scene, caller: Identity | None) -> Iterator[str]:
-    if caller is not None and caller not in scene.mesh.scopes:
-        yield f"No meshed pod runs as {who(caller)} now."
+    if caller is None:
+        return
+    if caller.trust_domain != scene.settings.trust_domain:
+        yield f"Whether this mesh is federated with {caller.trust_domain} is not looked at here."
+    elif caller not in scene.mesh.scopes:
+        yield f"No meshed pod runs as {who(caller, caller.trust_domain)} now."
 
 
 def _proxy_state(proxy: ProxyStatus) -> dict[str, Any]:

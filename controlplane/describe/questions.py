@@ -11,7 +11,8 @@ from typing import Final
 from pydantic import BaseModel
 
 from controlplane.describe.scene import Scene
-from mesh.model import Protocol
+from mesh.federated import identity_of
+from mesh.model import Identity, Protocol
 from mesh.verdicts import HttpRequest
 
 PLAINTEXT: Final = "plaintext"
@@ -25,7 +26,7 @@ class QuestionError(ValueError):
 
 
 class Question(BaseModel):
-    """As it is sent. `caller` is `NAMESPACE/SERVICEACCOUNT` or `plaintext`; `header` are `name: value`."""
+    """As it is sent. `caller` is `NAMESPACE/SERVICEACCOUNT`, a SPIFFE ID or `plaintext`; `header` are `name: value`."""
 
     caller: str
     port: int | None = None
@@ -39,7 +40,7 @@ class Question(BaseModel):
 class Asked:
     """As it is understood; no caller: plaintext, no request: a connection that is not looked into."""
 
-    caller: tuple[str, str] | None
+    caller: Identity | None
     port: int
     request: HttpRequest | None = field(default_factory=HttpRequest)
 
@@ -51,16 +52,18 @@ def understood(scene: Scene, named: tuple[str, str], question: Question) -> Aske
     services = scene.leading_to(scene.pod(*named), port)
     headers.setdefault("host", f"{services[0].service.name}.{named[0]}" if services else named[1])
     request = None if question.tcp else HttpRequest(question.method.upper(), question.path, headers)
-    return Asked(_caller(question.caller), port, request)
+    return Asked(_caller(scene, question.caller), port, request)
 
 
-def _caller(text: str) -> tuple[str, str] | None:
+def _caller(scene: Scene, text: str) -> Identity | None:
     if text == PLAINTEXT:
         return None
+    if text.startswith("spiffe://") and (found := identity_of(text)):
+        return found
     namespace, slash, account = text.partition("/")
     if not (namespace and slash and account) or "/" in account:
         raise QuestionError(f"{text!r} is not of the form NAMESPACE/SERVICEACCOUNT (or {PLAINTEXT!r}).")
-    return namespace, account
+    return Identity(scene.settings.trust_domain, namespace, account)
 
 
 def _only_port(scene: Scene, named: tuple[str, str]) -> int:

@@ -132,7 +132,7 @@ def _workload(scene: Scene, pods: list[Pod], destinations: list[Destination]) ->
     return {
         "meshed": True,
         "pods": names,
-        "identity": {"name": who(workload.identity), "uri": workload.identity.uri},
+        "identity": {"name": who(workload.identity, scene.settings.trust_domain), "uri": workload.identity.uri},
         "modes": {name: reason_view(reasons.mode(key)) for name, key in MODES.items()},
         "ports": [port_view(scene, pods[0], port) for port in workload.ports if port.port in numbers],
         "sidecars": [{"pod": pod.name, **sidecar_view(scene, pod)} for pod in pods],

@@ -112,6 +112,19 @@ def test_authz_can_ask_for_the_modes_that_are_planned(folder: Path) -> None:
     assert weft(folder, *words, "--access", "permissive", "--mtls", "permissive").exit_code == 0
 
 
+def test_callers_of_other_meshes_are_asked_about_by_their_spiffe_id(folder: Path) -> None:
+    caller = "spiffe://other.mesh/ns/test/sa/client"
+    refused = weft(folder, "authz", "test/web-v1", "--from", caller, "--path", "/api/x", "--access", "permissive")
+    assert refused.exit_code == 1
+    assert "callers of this mesh only" in " ".join(refused.stdout.split())
+    named = world.target("far", "web-v1", [world.account("client")], [world.group_ref("api")])
+    named["metadata"]["annotations"] = {"weft.dev/federated-sources": caller}
+    (folder / "far.yaml").write_text(world.manifests(named))
+    (port,) = view(folder, "authz", "test/web-v1")["ports"]
+    assert ["test/client", caller] in [row["callers"] for row in port["callers"]]
+    assert weft(folder, "authz", "test/web-v1", "--from", caller, "--path", "/api/x").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
