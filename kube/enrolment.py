@@ -42,6 +42,9 @@ comma-separated, `.` for its own, `*` for all. The Service's wins."""
 FEDERATED_SOURCES = "weft.dev/federated-sources"
 """Annotation of a TrafficTarget: SPIFFE IDs of callers in other meshes, comma-separated, that are granted the same."""
 
+FEDERATED_IDENTITY = "weft.dev/federated-identity"
+"""Annotation of a Service without selector: the SPIFFE ID, of another mesh, that answers at its endpoints."""
+
 SIDECAR_CONTAINERS = frozenset({"weft-proxy", "weft-redirect"})
 """The containers the injector adds to a pod: what they listen on is not the app's."""
 

@@ -41,5 +41,8 @@ def answer(given: Answering) -> ServiceBackends:
     identities = tuple(sorted({*selected.identities, *given.present.identities}))
     # Of a Service without selector the EndpointSlices decide, which change fast and tell nothing of ports.
     all_meshed = given.selected is not None and bool(identities) and not (selected.plain or given.present.plain)
-    backends = tuple(Backend(port.id, port.protocol, identities, all_meshed) for port in given.service.ports)
+    backends = tuple(
+        Backend(port.id, port.protocol, identities, all_meshed, given.service.remote is not None)
+        for port in given.service.ports
+    )
     return ServiceBackends(given.service, identities, backends)

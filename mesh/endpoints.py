@@ -142,7 +142,8 @@ def _endpoints(
             if fit is not None and _is_usable(entry):
                 pod = _pod(item, entry)
                 pod_id = None if pod[0] == _UNNAMED else PodId(*pod)
-                endpoint = Endpoint(entry.addresses[0], number, identities[pod], pod=pod_id)
+                identity = identities[pod] or (service.remote if pod_id is None else None)
+                endpoint = Endpoint(entry.addresses[0], number, identity, pod=pod_id)
                 fit.setdefault((endpoint.address, number), endpoint)
     taking = _of_one_family(service, ready or leaving)
     return tuple(taking[key] for key in sorted(taking))

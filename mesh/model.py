@@ -92,12 +92,14 @@ class Backend:
     """What changes slowly about a service port's endpoints; Endpoints themselves change fast and live apart.
 
     `identities` are those its meshed endpoints may present, sorted. `all_meshed`: nobody without a sidecar answers.
+    `remote`: they are another mesh's.
     """
 
     id: PortId
     protocol: Protocol
     identities: tuple[Identity, ...]
     all_meshed: bool = False
+    remote: bool = False
 
 
 @dataclass(frozen=True, slots=True)

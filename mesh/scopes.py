@@ -214,7 +214,9 @@ def _parts() -> _Parts:
 
 def _told(port: PortId, backends: Iterable[PortId], surroundings: Surroundings, sorting: _Sorting) -> list[_Parts]:
     """Who is told about a destination: everyone, whom it is exported to, or who may call one of its identities."""
-    if not surroundings.backends[port].identities:
+    backend = surroundings.backends[port]
+    if not backend.identities or backend.remote:
+        # Who may call another mesh's is for that mesh to say.
         return [sorting.public]
     found = surroundings.behind(backends)
     told = sorting.toward(surroundings.limited.get(port.service)) if found.open else []

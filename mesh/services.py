@@ -12,7 +12,8 @@ from ipaddress import ip_address
 from kube.objects import Service
 from kube.problem import Problem, Ref
 from mesh.exports import UNSAID, Written, read_exports
-from mesh.model import MeshedAddress, PortId, Protocol, ServiceId
+from mesh.federated import remote_identity
+from mesh.model import Identity, MeshedAddress, PortId, Protocol, ServiceId
 from mesh.protocols import service_protocol
 
 
@@ -31,7 +32,8 @@ class MeshPort:
 class MeshService:
     """A Service that can be a destination. `addresses` is empty for headless ones, `ports` for ExternalName ones.
 
-    `selector` is sorted; empty means that no pod is selected and only EndpointSlices tell.
+    `selector` is sorted; empty means that no pod is selected and only EndpointSlices tell. `remote` is who answers
+    there, where that is somebody of another mesh.
     """
 
     id: ServiceId
@@ -41,6 +43,7 @@ class MeshService:
     selector: tuple[tuple[str, str], ...]
     publish_not_ready: bool
     export_to: Written = UNSAID
+    remote: Identity | None = None
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -66,6 +69,7 @@ def read_service(service: Service) -> MeshService:
     addresses, bad_addresses = _addresses(service)
     ports, bad_ports = _ports(own, service)
     export_to = read_exports(service.ref, service.namespace, service.metadata.annotations)
+    remote, bad_remote = remote_identity(service)
     return MeshService(
         id=own,
         external=external,
@@ -74,7 +78,8 @@ def read_service(service: Service) -> MeshService:
         selector=tuple(sorted(spec.selector.items())),
         publish_not_ready=spec.publish_not_ready_addresses,
         export_to=export_to,
-        problems=(*bad_addresses, *bad_ports, *export_to.problems),
+        remote=remote,
+        problems=(*bad_addresses, *bad_ports, *export_to.problems, *bad_remote),
     )
 
 
