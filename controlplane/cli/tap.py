@@ -106,6 +106,8 @@ def _told(client: AdminClient, path: str) -> Iterator[dict[str, Any]]:
     for text in client.lines(path):
         if text.strip():
             yield json.loads(text)
+    # Nobody ends it but who reads, or a control plane that ends itself.
+    raise Unreachable(f"the control plane at {client.where} has ended; sidecars tell nothing until it is asked again")
 
 
 def _show_json(line: dict[str, Any]) -> int:

@@ -138,6 +138,19 @@ async def test_a_sidecar_that_comes_back_while_it_is_watched_is_switched_on_at_o
         assert list((await client.read()).resources) == [TAP]
 
 
+async def test_a_sidecar_that_a_control_plane_switched_on_and_died_is_switched_off_by_the_next(lab: Lab) -> None:
+    lab.server.taps.turn(lab.server.taps.watch(lambda _: None), [POD])
+    async with lab.client() as client:
+        await client.say(RUNTIME, TAP, node=NODE)
+        version = (await client.read()).resources[TAP]
+    await lab.restart(world_of(resource(CLUSTER, "a")))
+    async with lab.client() as client:
+        back = pb.DeltaDiscoveryRequest(type_url=RUNTIME, node={"id": NODE}, resource_names_subscribe=[TAP])
+        back.initial_resource_versions[TAP] = version
+        await client.call.write(back.SerializeToString())
+        assert (await client.read()).removed == [TAP]
+
+
 async def test_two_who_watch_one_pod_are_both_needed_to_switch_it_off(lab: Lab) -> None:
     taps, one, two = lab.server.taps, lab.server.taps.watch(print), lab.server.taps.watch(print)
     taps.turn(one, [POD])
