@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
+from rich.console import RenderableType
 
 from controlplane.cli import describing, options
 from controlplane.cli.output import fail, show_json
@@ -25,6 +26,19 @@ Files = Annotated[
     typer.Option("-f", "--filename", help="Look at manifests instead of a running mesh.", exists=True),
 ]
 Output = Annotated[str, typer.Option("-o", "--output", help="`json` for everything that is known, as JSON.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What can be described: its name in commands and paths, how it is looked up, and how it looks."""
+
+    name: str
+    view: Callable[[Scene, str, str], dict[str, Any]]
+    parts: Callable[[dict[str, Any]], Iterable[RenderableType]]
+
+
+POD = Kind("pod", pod_view, describing.pod_parts)
+SERVICE = Kind("service", service_view, describing.service_parts)
 
 describe = typer.Typer(
     help="Say of a pod or a Service who may call it, how it is split, and why.", no_args_is_help=True
@@ -79,12 +93,7 @@ def pod(
     admin: Admin = None,
 ) -> None:
     """A pod: who may call it, which modes hold and because of what, its sidecar, its Problems."""
-    space, own = named(name, namespace)
-    if filename:
-        look = partial(lambda: pod_view(scene_of(filename, access, mtls), space, own))
-    else:
-        look = partial(asked, admin_client(admin, cluster), f"/describe/pod/{quote(space)}/{quote(own)}")
-    _print(found(look), describing.pod_parts, output)
+    _describe(POD, named(name, namespace), (filename, access, mtls), admin_client(admin, cluster), output)
 
 
 @describe.command("service")
@@ -99,18 +108,18 @@ def service(
     admin: Admin = None,
 ) -> None:
     """A Service: how its calls are split and what each backend gets, who may make them, and the pods behind it."""
-    space, own = named(name, namespace)
-    if filename:
-        look = partial(lambda: service_view(scene_of(filename, access, mtls), space, own))
-    else:
-        look = partial(asked, admin_client(admin, cluster), f"/describe/service/{quote(space)}/{quote(own)}")
-    _print(found(look), describing.service_parts, output)
+    _describe(SERVICE, named(name, namespace), (filename, access, mtls), admin_client(admin, cluster), output)
 
 
-def _print(view: dict[str, Any], parts: Callable[[dict[str, Any]], Any], output: str) -> None:
+def _describe(
+    kind: Kind, place: tuple[str, str], files: tuple[list[Path] | None, Access, Mtls], client: AdminClient, output: str
+) -> None:
     if output not in {"", "json"}:
         fail(f"{output!r} is no output; there is json")
+    paths, access, mtls = files
+    path = f"/describe/{kind.name}/{'/'.join(map(quote, place))}"
+    view = found(lambda: kind.view(scene_of(paths, access, mtls), *place) if paths else asked(client, path))
     if output == "json":
         show_json(view)
     else:
-        describing.show(parts(view))
+        describing.show(kind.parts(view))
