@@ -39,6 +39,8 @@ RENEW_AFTER: Final = 1 / 2
 LONGEST_LOOK: Final = 30.0
 LONGEST_PAUSE: Final = 60.0
 """Seconds between two attempts for one identity, at most; the first come after one, two, four and so on."""
+LONGEST_WAIT: Final = 5.0
+"""Seconds for which a look waits for what it had renewed; the rest goes on by itself."""
 PATIENCE: Final = 15.0
 """Seconds for which a stream waits for the first leaf of its identity; then it comes back by itself."""
 
@@ -110,6 +112,7 @@ class ProvidedAuthority:
         self._chance = chance
         self._issued: dict[Identity, _Issued] = {}
         self._attempts: dict[Identity, _Attempts] = {}
+        self._renewing: dict[Identity, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(provider.at_once)
         self._peers = peers
         self._use(Record())
@@ -181,6 +184,8 @@ class ProvidedAuthority:
                 await self._clock.sleep(self._pause())
                 await self.look(publish, observe)
         finally:
+            for task in self._renewing.values():
+                task.cancel()
             await self.provider.close()
 
     async def look(self, publish: Publish, observe: Observe = lambda _: NOTHING_SEEN) -> None:
@@ -244,15 +249,22 @@ class ProvidedAuthority:
         due = [
             identity
             for identity, issued in self._issued.items()
-            if self._is_due(issued, now) and passed >= self._attempts_of(identity).next
+            if identity not in self._renewing
+            and self._is_due(issued, now)
+            and passed >= self._attempts_of(identity).next
         ]
-        async with asyncio.TaskGroup() as tasks:
-            for identity in due:
-                tasks.create_task(self._renewed(identity, publish))
+        for identity in due:
+            self._renewing[identity] = asyncio.create_task(self._renewed(identity, publish))
+        if self._renewing:
+            # A provider that takes long must not hold up the next look at the roots.
+            await asyncio.wait(tuple(self._renewing.values()), timeout=LONGEST_WAIT)
 
     async def _renewed(self, identity: Identity, publish: Publish) -> None:
-        if await self._attempt(identity) and identity in self._issued:
-            publish(identity, self._issued[identity].secrets)
+        try:
+            if await self._attempt(identity) and identity in self._issued:
+                publish(identity, self._issued[identity].secrets)
+        finally:
+            self._renewing.pop(identity, None)
 
     def _is_due(self, issued: _Issued, now: datetime) -> bool:
         if decide_leaf(issued.leaf.validity, issued.leaf.renew_at, now).action is Action.RENEW_LEAF:

@@ -42,6 +42,7 @@ class HandProvider:
     bends: Mapping[str, object] = field(default_factory=dict)
     asked: int = 0
     slow: bool = False
+    silent: asyncio.Event | None = None
     now: int = 0
     most: int = 0
     name: str = "company"
@@ -56,6 +57,8 @@ class HandProvider:
         self.asked += 1
         self.now += 1
         self.most = max(self.most, self.now)
+        if self.silent is not None:
+            await self.silent.wait()
         for _ in range(10 * self.slow):
             await asyncio.sleep(0)
         self.now -= 1

@@ -269,6 +269,25 @@ async def test_no_more_requests_are_under_way_than_the_provider_takes(
     assert provider.asked == 40
 
 
+async def test_a_provider_that_does_not_answer_holds_up_no_look_at_the_roots(
+    mesh: Mesh, provider: HandProvider, signer: Signer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ca.providers.authority.LONGEST_WAIT", 0.01)
+    first = await mesh.open(WEB)
+    other = company_root("next root", START)
+    provider.silent = asyncio.Event()
+    clock.skip(LEAF * 0.6)
+    await mesh.look()
+    provider.offers = (signer.root, other.certificate)
+    await mesh.look()
+    assert "next root" in _roots(mesh.given[WEB].bundle)
+    assert (provider.asked, mesh.given[WEB].chain) == (2, first.chain), "it is asked once, not at each look"
+    provider.silent.set()
+    await mesh.look()
+    await mesh.look()
+    assert mesh.given[WEB].chain != first.chain
+
+
 def _issuer(chain: bytes) -> str:
     return x509.load_pem_x509_certificate(chain).issuer.rfc4514_string().removeprefix("CN=")
 
