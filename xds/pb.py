@@ -75,7 +75,12 @@ from xds._pb.envoy.config.route.v3.route_pb2 import RouteConfiguration
 from xds._pb.envoy.config.trace.v3.http_tracer_pb2 import Tracing as _Tracing
 from xds._pb.envoy.config.trace.v3.opentelemetry_pb2 import OpenTelemetryConfig
 from xds._pb.envoy.config.trace.v3.zipkin_pb2 import ZipkinConfig
-from xds._pb.envoy.data.accesslog.v3.accesslog_pb2 import AccessLogCommon, HTTPAccessLogEntry, TCPAccessLogEntry
+from xds._pb.envoy.data.accesslog.v3.accesslog_pb2 import (
+    AccessLogCommon,
+    HTTPAccessLogEntry,
+    HTTPResponseProperties,
+    TCPAccessLogEntry,
+)
 from xds._pb.envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
 from xds._pb.envoy.extensions.access_loggers.grpc.v3.als_pb2 import (
     CommonGrpcAccessLogConfig,
@@ -212,6 +217,7 @@ __all__ = [
     "FilterChainMatch",
     "GrpcService",
     "HTTPAccessLogEntry",
+    "HTTPResponseProperties",
     "HeaderMatcher",
     "Http1ProtocolOptions",
     "Http2ProtocolOptions",

@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import Final
 
 from mesh.settings import AccessLog
-from xds import pb
+from xds import pb, told
 from xds.translate import logs, taps, telemetry, traces
 from xds.translate.observing import UNOBSERVED, Observing
 from xds.translate.sources import ads
 
 RBAC_FILTER: Final = "envoy.filters.http.rbac"
-NOT_PERMITTED: Final = "no TrafficTarget lets this workload call it"
+NOT_PERMITTED: Final = told.NOT_PERMITTED
 """Why a caller's own sidecar refuses (rule A16)."""
 BODY: Final = f"Refused by the mesh: {NOT_PERMITTED}.\n"
-NOT_GRANTED: Final = "no EgressPolicy lets this workload call it"
+NOT_GRANTED: Final = told.NOT_GRANTED
 """Why a request does not leave the mesh (docs/egress.md)."""
 EGRESS_BODY: Final = f"Refused by the mesh: {NOT_GRANTED}.\n"
 REFUSED_IDLE_TIMEOUT: Final = 5
