@@ -31,6 +31,7 @@ def pod_parts(view: Value) -> Iterable[RenderableType]:
     if view["meshed"]:
         yield from _modes(view["modes"])
         yield from _ports(view)
+        yield from _outside(view)
     yield from _problems(view["problems"])
 
 
@@ -131,6 +132,19 @@ def _ports(view: Value) -> Iterable[RenderableType]:
         if not port["callers"]:
             yield _indented("Nobody may call it: no TrafficTarget lets anybody in.", "yellow", 4)
         yield _indented(port["otherwise"], "dim", 4)
+
+
+def _outside(view: Value) -> Iterable[RenderableType]:
+    if view["modes"]["egress"]["value"] == "allowed":
+        return
+    yield _heading("What it may call outside the mesh")
+    for row in view["outside"]:
+        where = " at ".join(_and(words) for words in (row["hosts"], row["cidrs"]) if words)
+        ports = f"port{'s' * (len(row['ports']) > 1)} {_and(row['ports'])}"
+        what = f", {_or(row['requests'])} only" if row["requests"] else ""
+        yield _indented(f"{where} on {ports}{what}, because of {row['policy']}.")
+    if not view["outside"]:
+        yield _indented("Nothing: no EgressPolicy names its ServiceAccount.", "yellow")
 
 
 def _sentence(row: Value) -> str:

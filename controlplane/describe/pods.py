@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from controlplane.describe.callers import port_view, reason_view, who
+from controlplane.describe.outside import outside_view
 from controlplane.describe.scene import Scene
 from controlplane.view import problem_view
 from kube.enrolment import ACCESS, ACCESS_LOG, EGRESS, MTLS
@@ -13,7 +14,7 @@ from kube.objects import Pod
 from kube.problem import Ref
 from mesh.model import Identity, InboundPort
 from mesh.verdicts import Call, HttpRequest, Verdict, judge_call
-from smi.kinds import TrafficTarget
+from smi.kinds import EgressPolicy, TrafficTarget
 from xds.status import ProxyStatus
 
 MODES = {"mtls": MTLS, "access": ACCESS, "egress": EGRESS, "access_log": ACCESS_LOG}
@@ -33,6 +34,7 @@ def pod_view(scene: Scene, namespace: str, name: str) -> dict[str, Any]:
         "identity": {"name": who(workload.identity, scene.settings.trust_domain), "uri": workload.identity.uri},
         "modes": {name: reason_view(reasons.mode(key)) for name, key in MODES.items()},
         "ports": [port_view(scene, pod, port) for port in workload.ports],
+        "outside": outside_view(scene, workload),
         "sidecar": sidecar_view(scene, pod),
         "problems": _problems(scene, pod),
     }
@@ -95,6 +97,9 @@ def concerned(scene: Scene, pod: Pod, identity: Identity | None) -> Iterator[Ref
             if target.destination.name == identity.service_account:
                 yield target.ref
                 yield from (Ref(rule.kind, target.namespace, rule.name) for rule in target.rules)
+        for policy in scene.all(EgressPolicy, pod.namespace):
+            if identity.service_account in policy.sources:
+                yield policy.ref
 
 
 def _named(scene: Scene, pod: Pod) -> dict[str, Any]:

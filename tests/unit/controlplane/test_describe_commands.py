@@ -77,6 +77,24 @@ def test_an_annotation_of_a_namespace_is_named_as_the_reason(folder: Path) -> No
     assert shown["modes"]["access"] == shown["ports"][0]["access"] == why
 
 
+def test_what_a_pod_may_call_outside_the_mesh_is_said_where_that_is_refused(folder: Path) -> None:
+    assert "outside the mesh" not in weft(folder, "describe", "pod", "test/client").stdout
+    base = (folder / "base.yaml").read_text()
+    marked = base.replace('"labels"', '"annotations": {"weft.dev/egress": "refused"},\n  "labels"', 1)
+    (folder / "base.yaml").write_text(marked)
+    spec = {
+        "sources": [{"kind": "ServiceAccount", "name": "client"}],
+        "hosts": ["api.example.com"],
+        "ports": [{"number": 443, "protocol": "https"}],
+    }
+    policy = world.thing("weft.dev/v1alpha1", "EgressPolicy", "api", spec=spec)
+    (folder / "egress.yaml").write_text(world.manifests(policy))
+    text = " ".join(weft(folder, "describe", "pod", "test/client").stdout.split())
+    assert "api.example.com on port 443 (https), because of EgressPolicy test/api." in text
+    other = " ".join(weft(folder, "describe", "pod", "test/other").stdout.split())
+    assert "Nothing: no EgressPolicy names its ServiceAccount." in other
+
+
 def test_authz_lists_who_is_let_in_by_which_rule(folder: Path) -> None:
     (http,) = view(folder, "authz", "test/web-v1")["ports"]
     assert http["callers"] == [
