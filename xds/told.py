@@ -19,8 +19,15 @@ OUTBOUND: Final = "outbound"
 DENIED: Final = "rbac_access_denied"
 BY_RULES: Final = "no TrafficTarget lets this caller do this"
 """Why a server's sidecar refuses (rule A12)."""
+NOT_PERMITTED: Final = "no TrafficTarget lets this workload call it"
+"""Why a caller's own sidecar refuses what is meshed (rule A16)."""
+NOT_GRANTED: Final = "no EgressPolicy lets this workload call it"
+"""Why it refuses what is outside (rule H6)."""
 NO_CLUSTER: Final = "cluster_not_found"
 """Envoy's details of a route whose cluster was taken away from this caller (rule A16)."""
+REFUSED_BY_ROUTE: Final = "direct_response"
+OUTSIDE: Final = "egress/"
+"""How clusters of what is outside the mesh are called (xds.translate.naming)."""
 ANSWERED: Final = frozenset({"", "via_upstream", "direct_response"})
 _METHODS: Final = {number: name for name, number in pb.RequestMethod.items() if number}
 _PROTOCOLS: Final = {1: "HTTP/1.0", 2: "HTTP/1.1", 3: "HTTP/2", 4: "HTTP/3"}
@@ -68,7 +75,7 @@ def _request(entry: pb.HTTPAccessLogEntry, log_name: str, pod: PodId, identity: 
         destination=seen.destination, protocol=seen.protocol,
         method=_METHODS.get(asked.request_method, "(other)"), authority=asked.authority,
         path=(asked.original_path or asked.path).partition("?")[0], status=answer.response_code.value,
-        reason=seen.reason or _reason(answer.response_code_details), milliseconds=seen.milliseconds,
+        reason=seen.reason or _reason(answer, seen), milliseconds=seen.milliseconds,
     )  # fmt: skip
 
 
@@ -103,10 +110,13 @@ def _address(address: pb.Address) -> str:
     return f"[{found.address}]:{found.port_value}" if ":" in found.address else f"{found.address}:{found.port_value}"
 
 
-def _reason(details: str) -> str:
+def _reason(answer: pb.HTTPResponseProperties, seen: Told) -> str:
     """Why Envoy itself answered; empty where somebody else did."""
+    details, outside = answer.response_code_details, seen.peer.startswith(OUTSIDE)
     if details.startswith(DENIED):
-        return BY_RULES
+        return BY_RULES if seen.direction == INBOUND else NOT_GRANTED
     if details == NO_CLUSTER:
-        return "no TrafficTarget lets this workload call it"
+        return NOT_GRANTED if outside else NOT_PERMITTED
+    if details == REFUSED_BY_ROUTE and seen.direction == OUTBOUND and answer.response_code.value == 403:
+        return NOT_GRANTED
     return "" if details in ANSWERED else details.replace("_", " ")

@@ -143,7 +143,7 @@ def as_text(line: dict[str, Any]) -> Text:
     """Time, pod, direction, peer and port, the request, status, milliseconds, and the reason."""
     time = datetime.fromtimestamp(line["time"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
     status = line["status"]
-    asked = f"{line['method']} {line['authority']}{line['path']}" if line["method"] else line["protocol"]
+    asked = printable(f"{line['method']} {line['authority']}{line['path']}" if line["method"] else line["protocol"])
     bad = status >= 400 or bool(line["reason"])
     return Text.assemble(
         (f"{time} ", "dim"),
@@ -152,6 +152,11 @@ def as_text(line: dict[str, Any]) -> Text:
         f"  {line['milliseconds']:.1f} ms",
         (f"  {line['reason']}", "red") if line["reason"] else "",
     )
+
+
+def printable(text: str) -> str:
+    """What a caller chose, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def short(peer: str) -> str:

@@ -189,3 +189,8 @@ def test_a12_a_line_shows_who_asked_what_and_why_it_was_refused() -> None:
     text = as_text(request_view(REQUEST)).plain
     assert "shop/web-6d5f7c9b8d-x7x2k ← shop/storefront :8080  GET web/api/items  403  1.2 ms" in text
     assert text.endswith("no TrafficTarget lets this caller do this")
+
+
+def test_what_a_caller_writes_into_a_path_does_nothing_to_the_terminal() -> None:
+    text = as_text(request_view(replace(REQUEST, path="/\x1b[2Jgone", authority="a\x07b"))).plain
+    assert text.isprintable()

@@ -17,7 +17,7 @@ from xds.resource import CLUSTER, RUNTIME
 from xds.server import TransportKind
 from xds.switches import Switches
 from xds.tapping import BYTES_PER_SECOND, METHOD, Budget
-from xds.told import BY_RULES, Told, told
+from xds.told import BY_RULES, NOT_GRANTED, NOT_PERMITTED, Told, told
 from xds.transport.limits import TRUSTED_WINDOW
 from xds_client import IDENTITY, resource
 from xds_lab import NODE, POD, Lab, peer, world_of
@@ -207,17 +207,22 @@ def test_a_stream_that_is_held_is_given_no_more_room_until_it_may_go_on() -> Non
 
 
 @pytest.mark.parametrize(
-    ("details", "name", "reason"),
+    ("details", "name", "status", "cluster", "reason"),
     [
-        ("rbac_access_denied_matched_policy[none]", "inbound", BY_RULES),
-        ("cluster_not_found", "outbound", "no TrafficTarget lets this workload call it"),
-        ("direct_response", "outbound/it is closed", "it is closed"),
-        ("no_healthy_upstream", "outbound", "no healthy upstream"),
-        ("via_upstream", "inbound", ""),
+        ("rbac_access_denied_matched_policy[none]", "inbound", 403, "inbound", BY_RULES),
+        ("cluster_not_found", "outbound", 403, "shop/catalog/80", NOT_PERMITTED),
+        ("direct_response", "outbound/it is closed", 403, "", "it is closed"),
+        ("rbac_access_denied_matched_policy[none]", "outbound", 403, "", NOT_GRANTED),
+        ("cluster_not_found", "outbound", 403, "egress/80/names", NOT_GRANTED),
+        ("direct_response", "outbound", 403, "", NOT_GRANTED),
+        ("no_healthy_upstream", "outbound", 503, "shop/catalog/80", "no healthy upstream"),
+        ("via_upstream", "inbound", 403, "inbound", ""),
     ],
 )
-def test_a12_a_refusal_is_told_with_its_reason(details: str, name: str, reason: str) -> None:
-    (seen,) = told(pb.StreamAccessLogsMessage.FromString(logs(entry(details=details))), name, POD, IDENTITY)
+def test_a12_a_refusal_is_told_with_its_reason(details: str, name: str, status: int, cluster: str, reason: str) -> None:
+    refused = entry(details=details, status=status)
+    refused.common_properties.upstream_cluster = cluster
+    (seen,) = told(pb.StreamAccessLogsMessage.FromString(logs(refused)), name, POD, IDENTITY)
     assert seen.reason == reason
 
 
