@@ -25,6 +25,7 @@ from webhook.inject import InjectorSettings
 from xds.names import pod_id
 from xds.resource import TYPES
 from xds.snapshot import World
+from xds.translate.observing import Observing
 from xds.translate.world import TranslateSettings, Translator
 
 MADE_AT_RUN_TIME = "[made at run time]"
@@ -67,11 +68,12 @@ def translate(
     proxy: Annotated[str, typer.Option(help="NAMESPACE/POD; a prefix of the pod's name is enough.")],
     only: Annotated[list[str] | None, typer.Option("--type", help="Cluster, Listener, RouteConfiguration, …")] = None,
     identity_bindings: options.IdentityBindings = False,
+    tap: options.Tap = True,
     output: Annotated[Format, typer.Option("-o", "--output", help="yaml or json.")] = Format.YAML,
 ) -> None:
     """Print exactly what the sidecar of a pod would be sent; certificates are made at run time and not shown."""
     _, mesh, _ = understood(filename, MeshSettings(identity_bindings=identity_bindings))
-    world = Translator(TranslateSettings()).translate(mesh, bundle=MADE_AT_RUN_TIME)
+    world = Translator(TranslateSettings(observing=Observing(tap=tap))).translate(mesh, bundle=MADE_AT_RUN_TIME)
     shown = snapshot_view(world.roles[_role(world, proxy)], _types(only))
     print_document(shown, output)
 
