@@ -64,10 +64,14 @@ class _Issued:
 
 @dataclass(slots=True)
 class _Attempts:
-    """How often it failed in a row, and when, in seconds of the clock, the next attempt may be made."""
+    """How often it failed in a row and why, and when, in seconds of the clock, the next attempt may be made."""
 
     failed: int = 0
+    why: str = ""
     next: float = 0.0
+
+
+_NONE_YET: Final = _Attempts()
 
 
 @dataclass(slots=True)
@@ -163,11 +167,13 @@ class ProvidedAuthority:
             raise ValueError(f"{identity.uri} is not of trust domain {self._settings.trust_domain}")
         end = self._clock.passed() + PATIENCE
         while identity not in self._issued:
-            if await self._attempt(identity):
+            issued = await self._attempt(identity)
+            if issued is not None:
+                self._issued[identity] = issued
                 break
             attempts = self._attempts[identity]
             if attempts.next > end:
-                raise NoSecretsNow(f"{self.provider.name} signs nothing now: {self.standing.sign_trouble}")
+                raise NoSecretsNow(f"{self.provider.name} signs nothing now: {attempts.why}")
             await self._clock.sleep(max(0.0, attempts.next - self._clock.passed()))
         return self._issued[identity].secrets
 
@@ -194,6 +200,7 @@ class ProvidedAuthority:
         await self._look_at_roots(seen if self._told == self._trusted else replace(seen, in_force=False))
         self._spread(publish)
         await self._renew(publish)
+        self._give_up()
         self._tell()
 
     async def _look_at_roots(self, seen: Seen) -> None:
@@ -251,7 +258,7 @@ class ProvidedAuthority:
             for identity, issued in self._issued.items()
             if identity not in self._renewing
             and self._is_due(issued, now)
-            and passed >= self._attempts_of(identity).next
+            and passed >= self._attempts.get(identity, _NONE_YET).next
         ]
         for identity in due:
             self._renewing[identity] = asyncio.create_task(self._renewed(identity, publish))
@@ -261,8 +268,11 @@ class ProvidedAuthority:
 
     async def _renewed(self, identity: Identity, publish: Publish) -> None:
         try:
-            if await self._attempt(identity) and identity in self._issued:
-                publish(identity, self._issued[identity].secrets)
+            issued = await self._attempt(identity)
+            # It may have been forgotten meanwhile.
+            if issued is not None and identity in self._issued:
+                self._issued[identity] = issued
+                publish(identity, issued.secrets)
         finally:
             self._renewing.pop(identity, None)
 
@@ -272,23 +282,36 @@ class ProvidedAuthority:
         # Its root is on the way out, and there is another that everybody holds.
         return issued.root not in self._offered and bool(self._held & self._offered)
 
-    async def _attempt(self, identity: Identity) -> bool:
-        """Whether there is a new leaf. What prevents it is kept for people, and the next attempt comes later."""
-        attempts = self._attempts_of(identity)
+    async def _attempt(self, identity: Identity) -> _Issued | None:
+        """A new leaf. Where there is none, what prevents it is kept for people, and the next attempt comes later."""
+        issued = None
         try:
             async with self._turns:
                 issued = await self._issue(identity)
         except ProviderError as error:
+            attempts = self._attempts.setdefault(identity, _Attempts())
             attempts.failed += 1
-            self.standing.failed["refused" if isinstance(error, _UnusableError) else "provider"] += 1
+            attempts.why = str(error)
             attempts.next = self._clock.passed() + self._pause_after(attempts.failed)
-            self.standing.sign_trouble = str(error)
-            return False
-        self.standing.signed += 1
-        self.standing.sign_trouble = ""
-        self._attempts.pop(identity, None)
-        self._issued[identity] = issued
-        return True
+            self.standing.failed["refused" if isinstance(error, _UnusableError) else "provider"] += 1
+        else:
+            self.standing.signed += 1
+            self._attempts.pop(identity, None)
+        self._sum_up()
+        return issued
+
+    def _sum_up(self) -> None:
+        """Trouble is that of one identity that still fails, though others succeed."""
+        self.standing.sign_trouble = next((each.why for each in self._attempts.values()), "")
+
+    def _give_up(self) -> None:
+        """Forget attempts for those who have no leaf here and did not come back for one: they may be elsewhere."""
+        late = self._clock.passed() - 2 * LONGEST_PAUSE
+        for identity in [
+            each for each, made in self._attempts.items() if each not in self._issued and made.next < late
+        ]:
+            del self._attempts[identity]
+        self._sum_up()
 
     async def _issue(self, identity: Identity) -> _Issued:
         key = new_key()
@@ -323,9 +346,6 @@ class ProvidedAuthority:
     def _with_bundle(self, leaf: Leaf, root: str) -> _Issued:
         return _Issued(leaf, root, {LEAF_SECRET: leaf_secret(leaf), BUNDLE_SECRET: self._bundle})
 
-    def _attempts_of(self, identity: Identity) -> _Attempts:
-        return self._attempts.setdefault(identity, _Attempts())
-
     def _pause_after(self, failed: int) -> float:
         """Twice as long each time, and never the same for all who failed at once."""
         return float(min(2.0 ** min(failed - 1, 16), LONGEST_PAUSE) * (0.5 + self._chance()))
@@ -335,7 +355,7 @@ class ProvidedAuthority:
             return min(LOOK_WHILE_ROTATING, self._settings.leaf.total_seconds() / 100)
         lives = [issued.leaf.validity for issued in self._issued.values()]
         shortest = min((each.not_after - each.not_before for each in lives), default=self._settings.leaf)
-        busy = 1.0 if any(each.failed for each in self._attempts.values()) else LONGEST_LOOK
+        busy = 1.0 if self._attempts else LONGEST_LOOK
         return min(busy, shortest.total_seconds() / 100)
 
     def _tell(self) -> None:

@@ -41,6 +41,7 @@ class HandProvider:
     life: timedelta = LEAF
     bends: Mapping[str, object] = field(default_factory=dict)
     asked: int = 0
+    refuses: set[Identity] = field(default_factory=set)
     slow: bool = False
     silent: asyncio.Event | None = None
     now: int = 0
@@ -64,6 +65,8 @@ class HandProvider:
         self.now -= 1
         if self.away:
             raise ProviderError(self.away)
+        if wanted.identity in self.refuses:
+            raise ProviderError(f"no certificate for {wanted.identity.uri}")
         leaf = self.signer.sign(wanted.request_pem, self.clock.now(), self.life, **self.bends)  # type: ignore[arg-type]
         return leaf + self.signer.chain_pem
 

@@ -90,6 +90,22 @@ async def test_while_the_provider_is_away_leaves_stay_and_it_is_told(
     assert mesh.authority.standing.trouble == ""
 
 
+async def test_trouble_of_one_identity_is_told_though_others_succeed(
+    mesh: Mesh, provider: HandProvider, clock: FakeClock
+) -> None:
+    await mesh.open(WEB)
+    await mesh.open(CART)
+    provider.refuses = {CART}
+    clock.skip(LEAF * 0.6)
+    await mesh.look()
+    assert mesh.authority.standing.trouble == f"no certificate for {CART.uri}"
+    mesh.authority.forget([CART])
+    provider.refuses = set()
+    clock.skip(timedelta(minutes=2))
+    await mesh.look()
+    assert mesh.authority.leaves_end == (clock.now() - timedelta(minutes=2) + LEAF,)
+
+
 async def test_attempts_are_spaced_out_more_and_more(mesh: Mesh, provider: HandProvider, clock: FakeClock) -> None:
     await mesh.open(WEB)
     provider.away = "the company is closed"
@@ -108,6 +124,12 @@ async def test_a_newcomer_is_told_to_come_back_while_the_provider_is_away(
     asked = _later(mesh, clock)
     with pytest.raises(NoSecretsNow, match="company signs nothing now: the company is closed"):
         await asked
+    provider.away = ""
+    await mesh.look()
+    assert mesh.authority.standing.trouble == "the company is closed", "it may come back soon"
+    clock.skip(timedelta(minutes=5))
+    await mesh.look()
+    assert mesh.authority.standing.trouble == "", "it went elsewhere"
 
 
 async def _later(mesh: Mesh, clock: FakeClock) -> None:
