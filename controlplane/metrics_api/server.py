@@ -140,7 +140,10 @@ class MetricsApi:
         except ApiError as error:
             if error.code == 400:
                 raise RefusedError(400, "BadRequest", error.message) from None
-            raise
+            if error.code != 404:
+                raise
+            # The cluster has no such kind.
+            return set()
         return {(item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in found.get("items") or ()}
 
 

@@ -68,8 +68,8 @@ class MetricsServer:
         family = socket.AF_INET6 if ":" in self._settings.address else socket.AF_INET
         with socket.create_server((self._settings.address, self._settings.port), family=family) as listening:
             self.port = listening.getsockname()[1]
-            looking = asyncio.create_task(self._look())
             server = self._server()
+            looking = asyncio.create_task(self._look())
             serve = asyncio.create_task(server.serve(sockets=[listening]))
             self.serving.set()
             try:

@@ -5,6 +5,7 @@ Rule: one reader, chosen when the control plane starts: the sidecars themselves,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,7 +30,8 @@ class Telling:
 
     async def answers(self, window: timedelta) -> Answers:
         """Everything about the last `window`. Raises TrafficError."""
-        return Answers(await self.reader.read(window), self.inventory())
+        # A large mesh's inventory takes a while, and streams are served meanwhile.
+        return Answers(await self.reader.read(window), await asyncio.to_thread(self.inventory))
 
 
 def telling(store: Store, cluster_domain: str, prometheus_url: str) -> Telling:
