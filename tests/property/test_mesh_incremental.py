@@ -12,7 +12,7 @@ from kube.objects import ContainerPort, EndpointSlice, Namespace, Pod, Service
 from kube.problem import Ref
 from mesh.build import Builder
 from mesh.model import HttpRule, Identity, Mesh, Protocol, TcpRule
-from mesh.settings import Access, MeshSettings
+from mesh.settings import Access, Egress, MeshSettings
 from mesh_objects import (
     app,
     deployment,
@@ -34,6 +34,9 @@ from mesh_objects import (
     udp_route,
 )
 from smi.kinds import (
+    EgressPolicy,
+    EgressPort,
+    EgressProtocol,
     HttpMatch,
     HTTPRouteGroup,
     IdentityBinding,
@@ -161,6 +164,16 @@ AIMED: st.SearchStrategy[TrafficTarget] = st.builds(
 TCP_ROUTES: st.SearchStrategy[TCPRoute] = st.builds(
     lambda name, numbers: tcp_route(name, *numbers), NAMES, st.lists(NUMBERS, max_size=2)
 )
+POLICIES: st.SearchStrategy[EgressPolicy] = st.builds(
+    EgressPolicy,
+    namespace=SPACES,
+    name=NAMES,
+    api_version=st.just("weft.dev/v1alpha1"),
+    sources=st.lists(NAMES, min_size=1, max_size=2).map(tuple),
+    ports=st.just((EgressPort(number=80, protocol=EgressProtocol.HTTP),)),
+    hosts=st.sampled_from([("a.test",), ("*.test",), ("a.svc",)]),
+    matches=st.none() | st.lists(st.builds(RuleRef, kind=st.just("HTTPRouteGroup"), name=NAMES), max_size=2).map(tuple),
+)
 OBJECTS: st.SearchStrategy[Anything] = st.one_of(
     services(),
     pods(),
@@ -172,12 +185,14 @@ OBJECTS: st.SearchStrategy[Anything] = st.one_of(
     TARGETS,
     TCP_ROUTES,
     BINDINGS,
+    POLICIES,
     st.builds(udp_route, NAMES),
     st.builds(deployment, NAMES, account=NAMES, space=SPACES),
 )
 ACCESS = st.sampled_from([*[Access.ENFORCED] * 4, Access.PERMISSIVE])
 SETTINGS = st.builds(MeshSettings, access=ACCESS)
-DRAFTS = st.builds(MeshSettings, access=ACCESS, identity_bindings=st.booleans())
+EGRESS = st.sampled_from(Egress)
+DRAFTS = st.builds(MeshSettings, access=ACCESS, egress=EGRESS, identity_bindings=st.booleans())
 """For what holds whatever a TrafficTarget names; whom bindings name has tests of its own."""
 GOOD: list[Anything] = [
     *app("a", "10.0.0.1"),
