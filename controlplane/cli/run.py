@@ -69,7 +69,8 @@ def run(
         str, typer.Option(help="A command that does it instead: `COMMAND encrypt` and `COMMAND decrypt`.")
     ] = "",
     ca_provider: Annotated[
-        Path | None, typer.Option(help="A file that says who signs workloads' certificates; else Weft does.")
+        Path | None,
+        typer.Option(help="A file that says who signs workloads' certificates; else Weft does.", envvar="WEFT_CA_PROVIDER"),
     ] = None,
     access: options.AccessMode = Access.ENFORCED,
     mtls: options.MtlsMode = Mtls.STRICT,
