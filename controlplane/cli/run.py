@@ -70,7 +70,9 @@ def run(
     ] = "",
     ca_provider: Annotated[
         Path | None,
-        typer.Option(help="A file that says who signs workloads' certificates; else Weft does.", envvar="WEFT_CA_PROVIDER"),
+        typer.Option(
+            help="A file that says who signs workloads' certificates; else Weft does.", envvar="WEFT_CA_PROVIDER"
+        ),
     ] = None,
     access: options.AccessMode = Access.ENFORCED,
     mtls: options.MtlsMode = Mtls.STRICT,
