@@ -135,9 +135,8 @@ def _show(ask: Callable[[], Answer], output: Format, drawn: Callable[[Answer], R
             show_json(answer)
         else:
             # What is wider than the terminal goes on beyond it, as with kubectl.
-            console, table = Console(), drawn(answer)
-            width = console.measure(table, options=console.options.update(width=WIDEST)).maximum
-            console.print(table, width=max(width, console.width), crop=False, soft_wrap=True)
+            table, wide = drawn(answer), Console(width=WIDEST)
+            Console(width=max(Console().width, wide.measure(table).maximum)).print(table)
             if words := note(answer):
                 Console(stderr=True, soft_wrap=True).print(words)
         return
