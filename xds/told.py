@@ -87,7 +87,7 @@ def _told(common: pb.AccessLogCommon, log_name: str, pod: PodId, identity: Ident
         destination = identity.uri
     else:
         source = identity.uri
-        peer = destination = common.upstream_cluster or _address(common.downstream_local_address)
+        peer = destination = _service(common.upstream_cluster) or _address(common.downstream_local_address)
     took = common.duration if common.HasField("duration") else common.time_to_last_downstream_tx_byte
     return Told(
         time=common.start_time.seconds + common.start_time.nanos / 1e9, pod=pod, direction=direction, source=source,
@@ -103,6 +103,12 @@ def _caller(common: pb.AccessLogCommon) -> str:
         if name.uri:
             return name.uri
     return _address(common.downstream_direct_remote_address)
+
+
+def _service(cluster: str) -> str:
+    """A Service's port without what its cluster's name says besides (xds.translate.naming), as NAMESPACE/NAME/PORT."""
+    parts = cluster.split("/")
+    return "/".join(parts[:3]) if len(parts) > 3 and parts[2].isdigit() else cluster
 
 
 def _address(address: pb.Address) -> str:

@@ -231,3 +231,15 @@ def test_a_caller_without_a_certificate_is_told_by_its_address() -> None:
     plain.common_properties.tls_properties.Clear()
     (seen,) = told(pb.StreamAccessLogsMessage.FromString(logs(plain)), "inbound", POD, IDENTITY)
     assert seen.source == "10.0.0.9:0"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "peer"),
+    [("shop/catalog/80", "shop/catalog/80"), ("shop/catalog/80/http2", "shop/catalog/80"), ("", "10.96.0.7:8080")],
+)
+def test_on_the_callers_side_the_peer_is_the_service_that_was_chosen(cluster: str, peer: str) -> None:
+    asked = entry()
+    asked.common_properties.upstream_cluster = cluster
+    asked.common_properties.downstream_local_address.socket_address.address = "10.96.0.7"
+    (seen,) = told(pb.StreamAccessLogsMessage.FromString(logs(asked)), "outbound", POD, IDENTITY)
+    assert (seen.peer, seen.source) == (peer, IDENTITY.uri)
