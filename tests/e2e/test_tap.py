@@ -39,6 +39,10 @@ class Tapped:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
+    def ended(self) -> int:
+        """How the command ended, which it does by itself."""
+        return self._process.wait(10)
+
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
@@ -112,7 +116,7 @@ def test_a_workload_is_watched_alone_and_its_requests_are_chosen(rules: EchoMesh
         line = tap.until()
         assert (line["direction"], line["path"], line["status"]) == ("outbound", "/closed", 403)
         assert line["peer"].startswith("test/web-v2/")
-        assert tap._process.wait(10) == 0
+        assert tap.ended() == 0
 
 
 def test_a_target_that_is_not_there_is_an_error_in_words(mesh: EchoMesh) -> None:
