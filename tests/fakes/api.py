@@ -114,9 +114,9 @@ class Api:
             self._allow(user, Asked("impersonate", "", "users", name=other.name))
             user = other
         elsewhere = self.aggregation.serving(request.path)
-        if target is None and elsewhere is None:
-            return self._path(user, request)
-        if target is None and elsewhere is not None:
+        if target is None:
+            if elsewhere is None:
+                return self._path(user, request)
             self._allow_path(user, request)
             return await self.aggregation.forward(user, request, elsewhere)
         verb = requests.verb_of(request, target)

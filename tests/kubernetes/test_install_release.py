@@ -152,7 +152,8 @@ def test_uninstall_removes_what_was_installed_and_keeps_the_crds_with_their_obje
     assert exists(api, f"{splits}/kept")
 
     weft("uninstall", "--crds")
-    assert api("GET", SPLIT_CRD).code == 404 or api("GET", SPLIT_CRD).document["metadata"]["deletionTimestamp"]
+    left = api("GET", SPLIT_CRD)
+    assert left.code == 404 or left.document["metadata"]["deletionTimestamp"]
 
 
 def until_established(api: RawApi) -> None:

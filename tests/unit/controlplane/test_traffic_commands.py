@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -12,7 +13,6 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from typer.testing import CliRunner, Result
 
-from controlplane.cli import traffic
 from controlplane.cli.main import command_line
 
 
@@ -116,7 +116,7 @@ def test_top_shows_the_busiest_pairs_first_until_it_is_ended(api: Api, monkeypat
     def ended(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(traffic.time, "sleep", ended)
+    monkeypatch.setattr(time, "sleep", ended)
     peer = {"kind": "Deployment", "name": "caller"}
     api.rows = [row(name, number, peer=peer, namespace="s") for name, number in {"idle": 1, "busy": 900}.items()]
     done = weft(api, "top")
