@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ OPEN = "open"
 HERE = Path(__file__).parent
 SERVER = str(HERE / "protocol_server.py")
 CLIENT = str(HERE / "protocol_client.py")
+PATIENCE = 90.0
 CALLERS = ("client", "limited", "stranger")
 
 Found = Mapping[str, Mapping[str, Any]]
@@ -94,6 +95,10 @@ def _elsewhere(item: Manifest) -> Manifest:
 
 class ProtocolMesh(RunningMesh):
     """The mesh, and what a caller finds in it."""
+
+    def wait_until(self, holds: Callable[[], bool], what: str, deadline: float = PATIENCE) -> None:
+        """Wait longer than others do: seven sidecars and five servers in Python start at once."""
+        super().wait_until(holds, what, deadline)
 
     def run_in(self, caller: str, *words: str) -> subprocess.Popen[str]:
         """Start a Python program in a caller's pod."""
