@@ -116,6 +116,7 @@ class ProvidedAuthority:
         self._chance = chance
         self._issued: dict[Identity, _Issued] = {}
         self._attempts: dict[Identity, _Attempts] = {}
+        self._longest = settings.leaf
         self._renewing: dict[Identity, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(provider.at_once)
         self._peers = peers
@@ -222,13 +223,13 @@ class ProvidedAuthority:
             self.standing.record_trouble = f"{type(error).__name__} while roots were looked at"
 
     async def _exchange(self, offered: tuple[x509.Certificate, ...] | None, seen: Seen) -> None:
-        before, settings, now = await self._before.roots(), self._settings, self._clock.now()
+        before, now = await self._before.roots(), self._clock.now()
         self._known_before = frozenset(map(fingerprint, before))
         record, passed = self._record, self._clock.passed()
         settled = all(entry.held for entry in record.entries)
-        ours = report_of(bundle_hash(record), SIGNER, settings.leaf, seen, passed, settled=settled)
+        ours = report_of(bundle_hash(record), SIGNER, self._longest, seen, passed, settled=settled)
         judged = await self._records.exchanged(
-            lambda there, reports: judge(there, offered, reports, seen, settings.leaf, now, before if offered else ()),
+            lambda there, reports: judge(there, offered, reports, seen, self._longest, now, before if offered else ()),
             ours,
             passed,
         )
@@ -330,7 +331,9 @@ class ProvidedAuthority:
             raise _UnusableError(f"{signer.name} signs under a root that not all proxies hold yet")
         self.standing.issuer_ends = _issuer_ends(path)
         end = path.validity.not_after
-        due = now + (end - now) * (RENEW_AFTER + JITTER * (2 * self._chance() - 1))
+        # Some signers make it longer than was wanted; then its root has to be trusted for longer, too.
+        self._longest = max(self._longest, end - now)
+        due = now + min(end - now, self._settings.leaf) * (RENEW_AFTER + JITTER * (2 * self._chance() - 1))
         return self._with_bundle(Leaf(path.chain_pem, key_pem(key), path.validity, due), root)
 
     def _signer(self) -> Provider:

@@ -1,7 +1,7 @@
 """cert-manager signs: a CertificateRequest for each leaf, whatever its issuer is.
 
-Rule: roots come from a file that a person chose. What an issuer writes into status.ca is believed only where that
-person says so, and then the first answer is kept to until the file says otherwise.
+Rule: roots come from a file that a person chose. What an issuer writes into status.ca is never believed: whoever signs
+does not choose whom the mesh trusts.
 Source: cert-manager's API reference, cert-manager.io/v1 CertificateRequest, and its pages "CertificateRequest" and
 "Approval": conditions Approved, Denied, InvalidRequest and Ready with the reasons Pending, Issued, Failed, Denied.
 """

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca.issuers import BadIssuer, read_certificates
-from ca.reports import Report, Seen, onlookers_of
+from ca.reports import Report, Seen, longest_leaf, onlookers_of
 from ca.rotation import NOBODY, Onlookers, leaves_gone
 from ca.settling import fingerprint
 from ca.storage import StorageError
@@ -80,7 +80,7 @@ def judge(
     """
     if not record.entries:
         record = Record(tuple(Entry(_pem(each), now, held=True, gone=now) for each in before))
-    longest = max(timedelta(seconds=record.leaf), leaf)
+    longest = max(timedelta(seconds=record.leaf), longest_leaf(reports.values(), leaf))
     entries = [entry for entry in _marked(record, offered, now) if not _is_over(entry, longest, now)]
     known = {entry.pem for entry in entries}
     entries += [Entry(pem, now, held=not record.entries) for pem in map(_pem, offered or ()) if pem not in known]

@@ -73,6 +73,22 @@ async def test_a_provider_may_make_leaves_shorter_and_they_are_renewed_earlier(
     assert mesh.given[WEB].chain != first.chain
 
 
+async def test_a_leaf_that_lives_longer_than_was_wanted_is_renewed_in_time_and_its_root_is_kept_for_longer(
+    mesh: Mesh, provider: HandProvider, clock: FakeClock
+) -> None:
+    provider.life = 3 * LEAF
+    first = await mesh.open(WEB)
+    clock.skip(LEAF * 0.51)
+    await mesh.look()
+    assert mesh.given[WEB].chain != first.chain
+    other = company_root("next root", START).below("next", START)
+    provider.offers, provider.signer = (other.root,), other
+    await mesh.look()
+    clock.skip(2.9 * LEAF)
+    await mesh.look()
+    assert "company root" in _roots(mesh.given[WEB].bundle)
+
+
 async def test_while_the_provider_is_away_leaves_stay_and_it_is_told(
     mesh: Mesh, provider: HandProvider, clock: FakeClock
 ) -> None:
