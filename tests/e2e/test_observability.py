@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ import yaml
 import prometheus
 import world
 from controlplane.client import AdminClient
+from controlplane.traffic import prometheus as reader
 from echo_mesh import EchoMesh
 from local.state import control_socket
+from mesh.model import ServiceId
 from prometheus import Prometheus
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "observability"
@@ -97,3 +101,15 @@ def test_the_failing_split_is_seen_by_the_alert(asked: Prometheus) -> None:
 def test_no_query_asks_for_another_dashboards_variable() -> None:
     unknown = {word for _, query in QUERIES for word in re.findall(r"\$\w+", query)} - VARIABLES.keys()
     assert unknown == set()
+
+
+async def test_traffic_is_read_from_prometheus_by_queries_it_understands(asked: Prometheus) -> None:
+    async def ask(query: str) -> Any:
+        return {"result": await asyncio.to_thread(asked.query, query)}
+
+    found = await reader.Prometheus(ask).read(timedelta(seconds=60))
+    codes = {series.code for series, counts in found.counts.items() if counts.requests}
+    assert {"200", "503"} <= codes
+    assert any(
+        series.service == ServiceId("test", "lines") and counts.opened for series, counts in found.counts.items()
+    )
