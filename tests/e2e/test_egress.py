@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from egress_world import EgressMesh, base, policy
+from local.state import pods
 from openssl import self_signed
+from webhook.sidecar import PROXY
 from world import Manifest, manifests
 
 FORBIDDEN = [403, "Refused by the mesh: no EgressPolicy lets this workload call it."]
@@ -172,6 +176,31 @@ def test_h6_a_policy_taken_back_ends_at_once_and_disturbs_no_other(mesh: EgressM
         again = ["http", api, 8080, "api.example:8080"], ["http", api, 8081, "api.example:8081"]
         assert mesh.ask("buyer", *again) == [FORBIDDEN, "closed"]
         assert (kept.ended(), lines.ended()) == ([], []), "every answer was as before"
+
+
+def test_h6_what_is_refused_is_logged_and_counted_with_the_reason(mesh: EgressMesh, api: str) -> None:
+    """A12: the request that was answered 403 and the connection that was closed."""
+    mesh.write("by-name.yaml", policy("by-name", (8080, "http"), (8443, "tls"), hosts=["api.example"]))
+    attempts = ["http", api, 8080, "files.example:8080", "/refused-here"], ["tls", api, 8443, "refused.example"]
+    assert mesh.ask("buyer", *attempts) == [FORBIDDEN, "closed"]
+    mesh.wait_until(lambda: len(refusals(mesh, api)) >= 2, "both refusals are in the sidecar's log")
+    assert {line["reason"] for line in refusals(mesh, api)} == {"no EgressPolicy lets this workload call it"}
+    metrics = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:15000/stats/prometheus?usedonly').read().decode())"
+    mesh.wait_until(lambda: counted(mesh.run("closed/buyer", "python3", "-c", metrics).stdout), "the 403 is counted")
+
+
+def refusals(mesh: EgressMesh, address: str) -> list[dict[str, Any]]:
+    """What the buyer's sidecar logged of this test's refusals."""
+    (described,) = [found for name, found in pods(mesh.name).items() if name.startswith("closed/buyer-")]
+    lines = Path(described["containers"][PROXY]["log"]).read_text().splitlines()
+    found = [json.loads(line) for line in lines if line.startswith('{"')]
+    places = {f"{address}:8080": "/refused-here", f"{address}:8443": None}
+    return [line for line in found if line.get("path") == places.get(line["destination_address"], "elsewhere")]
+
+
+def counted(metrics: str) -> bool:
+    lines = [line for line in metrics.splitlines() if 'service="outside"' in line and 'code="403"' in line]
+    return any(line.startswith("envoy_weft_outbound_ms_count") for line in lines)
 
 
 def test_h6_a_policy_with_a_mistake_grants_nothing_and_names_the_field(mesh: EgressMesh, api: str) -> None:

@@ -96,7 +96,8 @@ def _listener(way: Way, settings: TranslateSettings) -> pb.Listener:
         requests = http.towards_outside(name, lookup.by_authority(), settings.observing)
         listener.filter_chains.append(chain(HTTP, requests))
     refused = tcp.refusing("refused/outside", http.NOT_GRANTED, settings.observing, own=True)
-    listener.default_filter_chain.CopyFrom(chain(REFUSED, refused))
+    # Not as the default chain: a matcher that names it finds none, and the connection ends without a log and a count.
+    listener.filter_chains.append(chain(REFUSED, refused))
     listener.filter_chain_matcher.CopyFrom(tree(pb.DestinationPortInput, {str(way.port): _by_address(way)}))
     return listener
 
