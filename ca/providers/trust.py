@@ -100,7 +100,7 @@ def read_record(content: bytes, where: str) -> Record:
     try:
         record = msgspec.json.decode(content, type=Record)
         _check(record)
-    except (msgspec.MsgspecError, BadIssuer) as error:
+    except (msgspec.MsgspecError, BadIssuer, OverflowError, ValueError) as error:
         raise StorageError(f"{where} does not say which roots are trusted: restore it, or remove it") from error
     return record
 
@@ -131,6 +131,7 @@ def _is_over(entry: Entry, leaf: timedelta, now: datetime) -> bool:
 
 
 def _check(record: Record) -> None:
+    timedelta(seconds=record.leaf)
     times = [each for entry in record.entries for each in (entry.since, entry.gone) if each is not None]
     if any(each.tzinfo is None for each in times):
         raise BadIssuer("has a time without its zone")
