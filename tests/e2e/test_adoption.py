@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MIXED = "http://mixed.test/"
 CALLER = "spiffe://cluster.local/ns/test/sa/client"
+AS_LONG_AS_NEEDED = ("60", "--while-open")
 OUTSIDE = {"weft.dev/inject": "disabled"}
 
 
@@ -78,7 +79,7 @@ def test_h4_a_rolling_restart_brings_sidecars_to_a_service_without_a_failed_requ
     mesh.wait_until(lambda: "mixed" in mesh.ready_apps(), "it is ready")
     mesh.settle()
     assert answers(mesh, 4) == {"mixed": {False}}
-    load = mesh.start_echo("client", "load", MIXED, "5")
+    load = mesh.start_echo("client", "load", MIXED, *AS_LONG_AS_NEEDED)
     mesh.write_unsettled("mixed.yaml", moving({}))
     mesh.wait_until(lambda: answers(mesh, 10) == {"mixed": {True}}, "only new pods answer")
     result = json.loads(load.communicate(timeout=30)[0])
@@ -101,9 +102,9 @@ def test_h3_a1_modes_change_under_traffic_and_no_call_that_stays_allowed_fails(a
     mesh = adopting
     mesh.write("rule.yaml", world.allow_http("web-v1", "client"))
     mesh.write("lines.yaml", world.allow_tcp("lines", "client"))
-    load = mesh.start_echo("client", "load", "http://web-v1.test/", "4")
-    dialled = mesh.start_echo("client", "knock", "lines.test", "9000", "4")
-    held = mesh.start_echo("client", "hold", "greeter.test", "9001", "4")
+    load = mesh.start_echo("client", "load", "http://web-v1.test/", *AS_LONG_AS_NEEDED)
+    dialled = mesh.start_echo("client", "knock", "lines.test", "9000", *AS_LONG_AS_NEEDED)
+    held = mesh.start_echo("client", "hold", "greeter.test", "9001", *AS_LONG_AS_NEEDED)
     plaintext = f"http://{mesh.pod_address('web-v1')}:8080/"
     for modes, plain, other in (
         ({"mtls": "permissive", "access": "permissive"}, 200, 200),

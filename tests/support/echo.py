@@ -22,11 +22,21 @@ import json
 import socket
 import socketserver
 import ssl
+import sys
 import tempfile
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+STOP = threading.Event()
+"""Set when standard input ends, with --while-open: `load`, `hold` and `knock` end before their time then."""
+
+
+def stop_at_the_end_of_input() -> None:
+    sys.stdin.read()
+    STOP.set()
 
 
 def serve_http(port: int, name: str) -> None:
@@ -103,7 +113,7 @@ def load(connection: Connection, seconds: float) -> None:
     counts: collections.Counter[str] = collections.Counter()
     errors: list[str] = []
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and not STOP.is_set():
         seen = connection.request()
         counts[str(seen["status"])] += 1
         if "name" in seen:
@@ -139,7 +149,7 @@ def hold(host: str, port: int, seconds: float) -> None:
     try:
         with socket.create_connection((host, port), timeout=5) as sock:
             lines = sock.makefile("rwb", buffering=0)
-            while time.monotonic() < end:
+            while time.monotonic() < end and not STOP.is_set():
                 lines.write(b"ping\n")
                 if not lines.readline():
                     raise ConnectionResetError("the connection was closed")
@@ -152,7 +162,7 @@ def hold(host: str, port: int, seconds: float) -> None:
 
 def knock(host: str, port: int, seconds: float) -> None:
     lines, errors, end = 0, [], time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and not STOP.is_set():
         try:
             with socket.create_connection((host, port), timeout=5) as sock:
                 sock.sendall(b"ping\n")
@@ -194,6 +204,7 @@ def main() -> None:
     parser.add_argument("mode", choices=["http", "tcp", "get", "load", "dial", "hold", "knock", "raw"])
     parser.add_argument("words", nargs="+")
     parser.add_argument("--greet", action="store_true")
+    parser.add_argument("--while-open", action="store_true")
     parser.add_argument("--host", default="")
     parser.add_argument("--method", default="GET")
     parser.add_argument("--wait", type=float, default=1.0)
@@ -202,6 +213,8 @@ def main() -> None:
     parser.add_argument("--certificate", default="")
     parser.add_argument("-H", "--header", action="append", default=[])
     options = parser.parse_args()
+    if options.while_open:
+        threading.Thread(target=stop_at_the_end_of_input, daemon=True).start()
     words = options.words
     headers = dict(header.split("=", 1) for header in options.header)
     if options.mode == "http":

@@ -25,7 +25,8 @@ class EchoMesh(RunningMesh):
         """Start the echo client in a caller's pod and let it run."""
         command, environment = command_in_pod(self.name, f"{world.NAMESPACE}/{caller}", ["python3", world.ECHO, *words])
         return subprocess.Popen(
-            command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
     def status(self, caller: str, url: str, *options: str) -> int:
