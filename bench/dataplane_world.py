@@ -31,7 +31,7 @@ Manifest = dict[str, Any]
 
 def envoy() -> str:
     """The real Envoy itself, not the script that starts it."""
-    import envoy as package  # noqa: PLC0415 - only its file is wanted
+    import envoy as package  # type: ignore[import-untyped]  # noqa: PLC0415 - only its file is wanted
 
     return str(Path(str(package.__file__)).parent / "_bin" / "envoy")
 
@@ -168,7 +168,7 @@ def _manager(*, answer: bool = False) -> Manifest:
 
 def _cluster(address: str, port: int, socket: Manifest | None = None, *, http2: bool = False) -> Manifest:
     endpoint = {"endpoint": {"address": _address(address, port)}}
-    spoken = {"http2_protocol_options": {}} if http2 else {"http_protocol_options": {}}
+    spoken: Manifest = {"http2_protocol_options": {}} if http2 else {"http_protocol_options": {}}
     options = {"@type": f"type.googleapis.com/{HTTP_OPTIONS}", "explicit_http_config": spoken}
     return {
         "name": "there", "type": "STATIC", "connect_timeout": "5s",

@@ -81,7 +81,7 @@ def show(lines: Iterator[dict[str, Any]]) -> None:
         print(json.dumps(line), flush=True)
 
 
-class Rpc(grpc.GenericRpcHandler):
+class Rpc(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         read = spans if "TraceService" in details.method else records
 

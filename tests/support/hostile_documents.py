@@ -43,7 +43,8 @@ def _bindings() -> Iterator[dict[str, Any]]:
     expression = {"key": "app", "operator": "In", "values": ["x"]}
     selector = {"matchLabels": {"app": "x"}, "matchExpressions": [expression]}
     identities = ["cluster.local/ns/hostile/sa/default"]
-    for number, scheme in enumerate(({"podLabelSelector": selector}, {"serviceAccount": "default"})):
+    schemes: tuple[dict[str, Any], ...] = ({"podLabelSelector": selector}, {"serviceAccount": "default"})
+    for number, scheme in enumerate(schemes):
         made = _object(
             "access.smi-spec.io/v1alpha4",
             "IdentityBinding",

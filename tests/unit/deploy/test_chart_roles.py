@@ -48,10 +48,10 @@ def asked_by_the_control_plane() -> set[Right]:
     rights |= {*on("create", "authorization.k8s.io", "subjectaccessreviews")}  # metrics_api/rights.py
     services = " ".join(SETTINGS.api_services)
     rights |= {*on("get patch", "apiregistration.k8s.io", "apiservices", services)}  # duties/callers.py
-    for kind in traffic_kinds.KINDS.values():  # metrics_api/server.py
-        if kind.collection:
-            group = kind.collection.removeprefix("/apis/").partition("/")[0] if "/apis/" in kind.collection else ""
-            rights |= {*on("list", group, kind.plural)}
+    for counted in traffic_kinds.KINDS.values():  # metrics_api/server.py
+        if path := counted.collection:
+            group = path.removeprefix("/apis/").partition("/")[0] if "/apis/" in path else ""
+            rights |= {*on("list", group, counted.plural)}
     secrets = f"{issuer_secret.NAME} {serving.NAME}"
     rights |= {
         *on("create", "", "secrets", namespaced=True),
