@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -181,20 +182,22 @@ def test_h6_a_policy_taken_back_ends_at_once_and_disturbs_no_other(mesh: EgressM
 def test_h6_what_is_refused_is_logged_and_counted_with_the_reason(mesh: EgressMesh, api: str) -> None:
     """A12: the request that was answered 403 and the connection that was closed."""
     mesh.write("by-name.yaml", policy("by-name", (8080, "http"), (8443, "tls"), hosts=["api.example"]))
+    since = datetime.now(UTC).isoformat()
     attempts = ["http", api, 8080, "files.example:8080", "/refused-here"], ["tls", api, 8443, "refused.example"]
     assert mesh.ask("buyer", *attempts) == [FORBIDDEN, "closed"]
-    mesh.wait_until(lambda: len(refusals(mesh, api)) >= 2, "both refusals are in the sidecar's log")
-    assert {line["reason"] for line in refusals(mesh, api)} == {"no EgressPolicy lets this workload call it"}
+    mesh.wait_until(lambda: len(refusals(mesh, api, since)) == 2, "both refusals are logged")
+    assert {line["reason"] for line in refusals(mesh, api, since)} == {"no EgressPolicy lets this workload call it"}
     metrics = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:15000/stats/prometheus?usedonly').read().decode())"
     mesh.wait_until(lambda: counted(mesh.run("closed/buyer", "python3", "-c", metrics).stdout), "the 403 is counted")
 
 
-def refusals(mesh: EgressMesh, address: str) -> list[dict[str, Any]]:
+def refusals(mesh: EgressMesh, address: str, since: str) -> list[dict[str, Any]]:
     """What the buyer's sidecar logged of this test's refusals."""
     (described,) = [found for name, found in pods(mesh.name).items() if name.startswith("closed/buyer-")]
     lines = Path(described["containers"][PROXY]["log"]).read_text().splitlines()
-    found = [json.loads(line) for line in lines if line.startswith('{"')]
+    found = [json.loads(line) for line in lines if '"event":"refused"' in line]
     places = {f"{address}:8080": "/refused-here", f"{address}:8443": None}
+    found = [line for line in found if line["time"] >= since]
     return [line for line in found if line.get("path") == places.get(line["destination_address"], "elsewhere")]
 
 
