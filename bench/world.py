@@ -112,7 +112,7 @@ def _objects(size: Size) -> Iterator[Manifest]:
     for number in range(size.services):
         yield _service(size, number)
         if number >= 50:
-            yield endpoint_slice(size, number, 0)
+            yield endpoint_slice(size, number, None)
     yield {
         **_object("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup", "paths"),
         "spec": {
@@ -154,8 +154,12 @@ def _service(size: Size, number: int) -> Manifest:
     return _object("v1", "Service", f"s{number}", spec)
 
 
-def endpoint_slice(size: Size, service: int, number: int) -> Manifest:
-    """The pods behind a service, and one address more from change 1 on."""
+def endpoint_slice(size: Size, service: int, number: int | None) -> Manifest:
+    """The pods behind a service, and the address of this change.
+
+    No pod has that address, so whatever changes has it from the start: the first address without a sidecar changes more
+    than endpoints (docs/decisions/0100).
+    """
     pods = range(service % size.identities, size.proxies, size.identities)
     chosen = [pods[(service + step) % len(pods)] for step in range(min(size.endpoints, len(pods)))] if pods else []
     endpoints: list[Manifest] = [
@@ -166,7 +170,7 @@ def endpoint_slice(size: Size, service: int, number: int) -> Manifest:
         }
         for pod in chosen
     ]
-    if number:
+    if number is not None:
         extra = f"10.{200 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
         endpoints.append({"addresses": [extra], "conditions": {"ready": True}})
     made = _object("discovery.k8s.io/v1", "EndpointSlice", f"s{service}-1")
