@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -57,6 +58,7 @@ class Outside:
         self._places = RememberedMap[PortId, Destination, tuple[Place, ...]](
             lambda made: places(made.id.port, made.addresses)
         )
+        self._servers = Remembered[Peers, Peers](attrgetter("servers"))
         self._given = Remembered(_given)
         self._fronts = Joined[PortId, destinations.Front](destinations.front)
         self._listeners = RememberedMap[PortId, destinations.Front, Resource](
@@ -86,20 +88,20 @@ class Outside:
 
     def __call__(self, mesh: Mesh, peers: Peers = NO_PEERS) -> Mapping[Scope, Reach]:
         """The Reach of each Scope of this Mesh."""
-        scopes = frozenset(mesh.scopes.values())
+        scopes, servers = frozenset(mesh.scopes.values()), self._servers(peers)
         given = self._given(Asked(self._places(mesh.destinations), self._pods.places(mesh)))
         listeners = self._listeners(self._fronts(given.destinations, mesh.destinations))
         carried = self._carried_each((given.destinations, self._carried(mesh.backends)))
         requests = self._requests(given.destinations, mesh.destinations, carried)
         connections = self._connections(given.destinations, mesh.destinations)
         uses = self._by_backend((self._used(self._uses(requests, connections)), mesh.backends))
-        pods = self._pods(mesh, given.pods, peers.servers)
+        pods = self._pods(mesh, given.pods, servers)
         ports, wanted = self._destinations_of(scopes), self._uses_of((scopes, uses))
         nothing: Each = dict.fromkeys(scopes, ())
         choices = {
             CLUSTER: Choice(
                 wanted,
-                self._clusters(_backends(uses, mesh, peers.servers)),
+                self._clusters(_backends(uses, mesh, servers)),
                 self._clusters_told((scopes, pods.clusters)),
             ),
             ENDPOINTS: Choice(wanted, self._endpoints(_endpoints(uses, mesh)), nothing),
