@@ -159,8 +159,8 @@ from xds._pb.envoy.service.runtime.v3.rtds_pb2 import Runtime
 from xds._pb.envoy.type.matcher.v3.path_pb2 import PathMatcher
 from xds._pb.envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from xds._pb.envoy.type.matcher.v3.string_pb2 import StringMatcher
-from xds._pb.envoy.type.v3.percent_pb2 import FractionalPercent
 from xds._pb.envoy.type.tracing.v3.custom_tag_pb2 import CustomTag
+from xds._pb.envoy.type.v3.percent_pb2 import FractionalPercent
 from xds._pb.xds.core.v3.cidr_pb2 import CidrRange as XdsCidrRange
 from xds._pb.xds.core.v3.extension_pb2 import TypedExtensionConfig as XdsExtension
 from xds._pb.xds.type.matcher.v3.ip_pb2 import IPMatcher
@@ -215,6 +215,7 @@ __all__ = [
     "Filter",
     "FilterChain",
     "FilterChainMatch",
+    "FractionalPercent",
     "GrpcService",
     "HTTPAccessLogEntry",
     "HTTPResponseProperties",
@@ -230,7 +231,6 @@ __all__ = [
     "HttpRBAC",
     "IPMatcher",
     "LbEndpoint",
-    "FractionalPercent",
     "Listener",
     "ListenerFilter",
     "LocalReplyConfig",
