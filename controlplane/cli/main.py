@@ -24,7 +24,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "tap": "controlplane.cli.tap:tap",
     "stat": "controlplane.cli.traffic:stat",
     "edges": "controlplane.cli.traffic:edges",
-    "top": "controlplane.cli.traffic:top",
+    "top": "controlplane.cli.top:top",
     "ca": "controlplane.cli.ca:ca",
     "validate": "controlplane.cli.manifests:validate",
     "translate": "controlplane.cli.manifests:translate",

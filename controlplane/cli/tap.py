@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import typer
@@ -19,11 +19,21 @@ from controlplane.cli import options
 from controlplane.cli.output import fail
 from controlplane.cli.proxies import admin_client
 from controlplane.client import AdminClient, Refusal, Unreachable
+from controlplane.tap.wording import printable, short
 
 Admins = Annotated[
     list[str] | None,
     typer.Option("--admin", help="An admin API's URL, where it is no local cluster; again for each replica."),
 ]
+Path = Annotated[str, typer.Option(help="Only requests whose path begins so.")]
+Method = Annotated[str, typer.Option(help="Only requests with this method.")]
+Status = Annotated[str, typer.Option(help="Only answers with this status, such as 403 or 5xx.")]
+Peer = Annotated[
+    str,
+    typer.Option(help="Only with this other side: NAMESPACE/SERVICEACCOUNT, NAMESPACE/SERVICE, NAMESPACE or address."),
+]
+Port = Annotated[int, typer.Option(help="Only requests to this port.")]
+Most = Annotated[int, typer.Option("--max", help="End after so many requests; 0 never ends.")]
 
 
 class Output(StrEnum):
@@ -41,17 +51,12 @@ def tap(
         ),
     ],
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Of the pod or workload.")] = "default",
-    path: Annotated[str, typer.Option(help="Only requests whose path begins so.")] = "",
-    method: Annotated[str, typer.Option(help="Only requests with this method.")] = "",
-    status: Annotated[str, typer.Option(help="Only answers with this status, such as 403 or 5xx.")] = "",
-    peer: Annotated[
-        str,
-        typer.Option(
-            help="Only with this other side: NAMESPACE/SERVICEACCOUNT, NAMESPACE/SERVICE, NAMESPACE or address."
-        ),
-    ] = "",
-    port: Annotated[int, typer.Option(help="Only requests to this port.")] = 0,
-    most: Annotated[int, typer.Option("--max", help="End after so many; 0 never ends.")] = 0,
+    path: Path = "",
+    method: Method = "",
+    status: Status = "",
+    peer: Peer = "",
+    port: Port = 0,
+    most: Most = 0,
     output: Annotated[Output, typer.Option("--output", "-o", help="text, or json: one object a line.")] = Output.TEXT,
     name: options.ClusterName = options.DEFAULT_CLUSTER,
     admin: Admins = None,
@@ -60,16 +65,11 @@ def tap(
 
     Shown are both directions: what the workload was asked, and what it asked others. A refusal comes with its reason.
     """
-    asked = {
-        "target": target, "namespace": namespace, "path": path, "method": method, "status": status, "peer": peer,
-        "port": str(port or ""),
-    }  # fmt: skip
-    query = urlencode({key: value for key, value in asked.items() if value})
-    clients = [AdminClient(url) for url in admin] if admin else [admin_client(None, name)]
+    wanted = Asked(target, namespace, path, method, status, peer, port)
     show = _show_json if output is Output.JSON else Shower()
     shown = 0
     try:
-        for line in _all(clients, f"/tap?{query}"):
+        for line in listen(admins(admin, name), wanted):
             shown += show(line)
             if most and shown >= most:
                 return
@@ -79,8 +79,29 @@ def tap(
         fail(str(error), 1)
 
 
-def _all(clients: list[AdminClient], path: str) -> Iterator[dict[str, Any]]:
-    """What any of these control planes tells. Raises what the first of them to fail raised."""
+class Asked(NamedTuple):
+    """Which requests somebody wants to see, as the route /tap takes it."""
+
+    target: str
+    namespace: str
+    path: str = ""
+    method: str = ""
+    status: str = ""
+    peer: str = ""
+    port: int = 0
+
+
+def admins(urls: list[str] | None, cluster: str) -> list[AdminClient]:
+    """The admin APIs that were named, else the local cluster's."""
+    return [AdminClient(url) for url in urls] if urls else [admin_client(None, cluster)]
+
+
+def listen(clients: list[AdminClient], asked: Asked) -> Iterator[dict[str, Any]]:
+    """What any of these control planes tells; an empty line at least every other second while they tell nothing.
+
+    Raises what the first of them to fail raised: Unreachable or Refusal.
+    """
+    path = f"/tap?{urlencode({key: value for key, value in asked._asdict().items() if value})}"
     if len(clients) == 1:
         yield from _told(clients[0], path)
         return
@@ -104,8 +125,7 @@ def _all(clients: list[AdminClient], path: str) -> Iterator[dict[str, Any]]:
 
 def _told(client: AdminClient, path: str) -> Iterator[dict[str, Any]]:
     for text in client.lines(path):
-        if text.strip():
-            yield json.loads(text)
+        yield json.loads(text) if text.strip() else {}
     # Nobody ends it but who reads, or a control plane that ends itself.
     raise Unreachable(f"the control plane at {client.where} has ended; sidecars tell nothing until it is asked again")
 
@@ -152,15 +172,3 @@ def as_text(line: dict[str, Any]) -> Text:
         f"  {line['milliseconds']:.1f} ms",
         (f"  {line['reason']}", "red") if line["reason"] else "",
     )
-
-
-def printable(text: str) -> str:
-    """What a caller chose, without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-
-
-def short(peer: str) -> str:
-    """A SPIFFE ID as `NAMESPACE/SERVICEACCOUNT`; everything else as it is."""
-    if peer.startswith("spiffe://") and "/ns/" in peer:
-        return peer.partition("/ns/")[2].replace("/sa/", "/")
-    return peer

@@ -1,4 +1,4 @@
-"""`weft stat`, `weft edges`, `weft top`: who sends how much to whom, how well it goes and how long it takes."""
+"""`weft stat`, `weft edges`, and `weft top` of pairs: who sends how much to whom, how well and how fast it goes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from controlplane.traffic.spans import window as read_window
 
 WIDEST: Final = 1000
 """Columns of a table at most."""
+DEFAULT_WINDOW_OF_TOP: Final = timedelta(seconds=10)
 REFRESH: Final = 2.0
 """Seconds between two looks of --watch and of `weft top`."""
 
@@ -95,13 +96,7 @@ def edges(
     _show(asking, output, lambda answer: edge_table(answer, wide=output is Format.WIDE), watch=watch)
 
 
-def top(
-    kind: KindOf = "deployments",
-    namespace: Namespace = "",
-    window: Window = timedelta(seconds=10),
-    cluster: options.ClusterName = options.DEFAULT_CLUSTER,
-    admin: Admin = None,
-) -> None:
+def busiest_pairs(kind: str, namespace: str, window: timedelta, cluster: str, admin: str | None) -> None:
     """Show the busiest pairs of caller and called, refreshed until Ctrl-C."""
     asked = {"kind": kind, "namespace": namespace}
     asking = _asking(admin_client(admin, cluster, FIRST_ANSWER + 5), "/traffic/edges", asked, window)

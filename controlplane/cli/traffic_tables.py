@@ -21,6 +21,8 @@ class Column(NamedTuple):
     heading: str
     cell: Callable[[Row], str]
     number: bool = True
+    shrinks: bool = False
+    """Whether it is cut where the terminal is too narrow."""
 
 
 def stat_table(answer: Answer, *, wide: bool) -> Table:
@@ -31,7 +33,7 @@ def stat_table(answer: Answer, *, wide: bool) -> Table:
     columns += _BACKEND if split else _PODS
     columns += [*_HEALTH, *_QUANTILES]
     columns += [] if split else [Column("TCP", lambda row: _number(row["connections"]["open"]))]
-    return _table([*columns, *(_WIDE if wide else ())], rows)
+    return table_of([*columns, *(_WIDE if wide else ())], rows)
 
 
 def edge_table(answer: Answer, *, wide: bool) -> Table:
@@ -42,7 +44,7 @@ def edge_table(answer: Answer, *, wide: bool) -> Table:
         Column("TO", _place, number=False),
     ]
     tcp = Column("TCP", lambda row: _number(row["connections"]["open"]))
-    return _table([*ends, *_HEALTH, *_QUANTILES, tcp, *(_WIDE if wide else ())], rows)
+    return table_of([*ends, *_HEALTH, *_QUANTILES, tcp, *(_WIDE if wide else ())], rows)
 
 
 def top_table(answer: Answer, most: int) -> Table:
@@ -52,7 +54,7 @@ def top_table(answer: Answer, most: int) -> Table:
         Column("FROM", lambda row: _place(row["peer"]), number=False),
         Column("TO", _place, number=False),
     ]
-    return _table([*ends, *_HEALTH, *_QUANTILES[:1], *_QUANTILES[2:], Column("CODES", _codes, number=False)], rows)
+    return table_of([*ends, *_HEALTH, *_QUANTILES[:1], *_QUANTILES[2:], Column("CODES", _codes, number=False)], rows)
 
 
 def note(answer: Answer) -> Text | None:
@@ -66,12 +68,18 @@ def note(answer: Answer) -> Text | None:
     return Text(words, style="dim")
 
 
-def _table(columns: Sequence[Column], rows: Iterable[Row]) -> Table:
+def table_of(columns: Sequence[Column], rows: Iterable[Row]) -> Table:
+    """A line for each row, which has a `success_rate`."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0), collapse_padding=True)
     for column in columns:
-        table.add_column(column.heading, justify="right" if column.number else "left", no_wrap=True)
+        table.add_column(
+            column.heading,
+            justify="right" if column.number else "left",
+            no_wrap=not column.shrinks,
+            overflow="ellipsis",
+        )
     for row in rows:
-        table.add_row(*(Text(column.cell(row), style=_style(column, row)) for column in columns))
+        table.add_row(*(Text(column.cell(row), style=_style(column, row), no_wrap=True) for column in columns))
     return table
 
 
@@ -107,11 +115,13 @@ def _rate(row: Row) -> str:
     return "-" if row["rps"] is None or not row["requests"] else f"{row['rps']:.1f}"
 
 
-def _success(row: Row) -> str:
+def success(row: Row) -> str:
+    """Which part did not fail."""
     return "-" if row["success_rate"] is None else f"{row['success_rate'] * 100:.2f}%"
 
 
-def _milliseconds(number: float | None) -> str:
+def milliseconds(number: float | None) -> str:
+    """A time in a few letters."""
     if number is None:
         return "-"
     if number >= 1000:
@@ -129,7 +139,7 @@ def _share(row: Row) -> str:
 
 
 def _quantile(name: str) -> Column:
-    return Column(name.upper(), lambda row: _milliseconds(row["latency_ms"][name]))
+    return Column(name.upper(), lambda row: milliseconds(row["latency_ms"][name]))
 
 
 _SHORT: Final = {"Service": "svc", "ServiceAccount": "sa", "StatefulSet": "sts", "DaemonSet": "ds", "Job": "job"}
@@ -140,7 +150,7 @@ _BACKEND: Final = [
     Column("WEIGHT", lambda row: str(row["backend"]["weight"])),
     Column("SHARE", _share),
 ]
-_HEALTH: Final = [Column("SUCCESS", _success), Column("RPS", _rate)]
+_HEALTH: Final = [Column("SUCCESS", success), Column("RPS", _rate)]
 _QUANTILES: Final = [_quantile("p50"), _quantile("p95"), _quantile("p99")]
 _WIDE: Final = [
     Column("REQUESTS", lambda row: f"{row['requests']:.0f}"),

@@ -1,4 +1,4 @@
-"""`weft stat`, `weft edges`, `weft top`: what is asked of the admin API, and what is printed at any width."""
+"""`weft stat`, `weft edges`, `weft top` of pairs: what is asked of the admin API, and what is printed at any width."""
 
 from __future__ import annotations
 
