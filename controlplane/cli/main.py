@@ -17,7 +17,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "up": "controlplane.cli.cluster:up",
     "down": "controlplane.cli.cluster:down",
     "exec": "controlplane.cli.execute:execute",
-    "check": "controlplane.cli.proxies:check",
+    "check": "controlplane.cli.check:check",
     "proxies": "controlplane.cli.proxies:proxies",
     "describe": "controlplane.cli.describe:describe",
     "authz": "controlplane.cli.authz:authz",
