@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from controlplane.check import Line, problems, proxies
+from controlplane.install.aggregated import metrics_api
 from controlplane.install.before import ADMISSION, SMI_GROUPS, Asks
 from controlplane.install.release import CRD_PATH
 from kube.client import ApiError
@@ -34,7 +35,7 @@ async def installed(client: Asks, namespace: str) -> bool:
 async def after(client: Asks, namespace: str) -> AsyncIterator[Line]:
     """All lines. Raises ApiUnavailable where no API server answers."""
     yield Line(True, "The API server answers")
-    for look in (_deployments, _crds, _bundles, _webhook, _mesh):
+    for look in (_deployments, _crds, _bundles, _webhook, metrics_api, _mesh):
         try:
             async for line in look(client, namespace):
                 yield line

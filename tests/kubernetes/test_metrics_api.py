@@ -20,6 +20,8 @@ from api_server import ApiServer
 from api_server_keys import Signer
 from chart_documents import of_kind, one, rendered
 from cluster_world import create
+from controlplane.check import Line
+from controlplane.install.aggregated import metrics_api
 from controlplane.kubernetes import control_plane
 from controlplane.metrics_api.callers import PATH
 from controlplane.metrics_api.paths import GROUP
@@ -176,6 +178,7 @@ async def test_m1_the_api_through_the_api_server(
     await refusals(served)
     await rights(served, api_server, client)
     await strangers(served, client, tmp_path)
+    await checked(served, client)
 
 
 async def discovery(served: Served) -> None:
@@ -290,6 +293,23 @@ async def strangers(served: Served, client: Client, folder: Path) -> None:
         await asyncio.to_thread(directly, served, path, as_admin, other)
     known = await client.request("GET", PATH)
     assert "front-proxy-client" in json.loads(known["data"]["requestheader-allowed-names"])
+
+
+async def checked(served: Served, client: Client) -> None:
+    """`weft check` says whether the API server reaches it, and why not."""
+
+    async def found() -> list[Line]:
+        return [line async for line in metrics_api(client, served.namespace)]
+
+    assert [(line.ok, line.sentence) for line in await found()] == [
+        (True, "The API server reaches the SMI metrics API")
+    ]
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{served.namespace}/endpointslices"
+    await client.request("DELETE", f"{slices}/weft-1")
+    async with asyncio.timeout(60):
+        while len(lines := await found()) != 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)  # it notices by and by
+    assert all(not line.ok and "is not available: " in line.sentence for line in lines)
 
 
 def directly(
