@@ -42,6 +42,11 @@ test-kubernetes: $(INSTALLED) ## tests against an API server: the fake, or real 
 		else echo "API server: the fake of tests/fakes (set KUBEBUILDER_ASSETS to test with real binaries)"; fi
 	@$(BIN)/pytest tests/kubernetes $(ARGS)
 
+SECONDS ?= 60
+.PHONY: fuzz
+fuzz: $(INSTALLED) ## hostile bytes for every parser; SECONDS=3600 for an hour, what fails is written to fuzz-findings.txt
+	@PYTHONPATH=tests/support $(BIN)/python -P -W ignore tests/fuzz/for_hours.py --seconds $(SECONDS) $(ARGS)
+
 .PHONY: lint
 lint: $(INSTALLED) ## ruff, mypy --strict, and the direction of imports
 	$(BIN)/ruff check .

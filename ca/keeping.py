@@ -203,7 +203,7 @@ def _read_notes(content: bytes) -> _Notes:
     try:
         notes = msgspec.json.decode(content, type=_Notes)
         timedelta(seconds=notes.leaf)
-    except (msgspec.MsgspecError, OverflowError, ValueError) as error:
+    except (msgspec.MsgspecError, OverflowError, ValueError, RecursionError) as error:
         raise BadIssuer("does not say how far a rotation has come") from error
     if notes.since is not None and notes.since.tzinfo is None:
         return msgspec.structs.replace(notes, since=notes.since.replace(tzinfo=UTC))
@@ -214,7 +214,7 @@ def _read_names(content: bytes) -> Domains:
     try:
         names = msgspec.json.decode(content, type=_Names)
         life = timedelta(seconds=names.leaf)
-    except (msgspec.MsgspecError, OverflowError, ValueError) as error:
+    except (msgspec.MsgspecError, OverflowError, ValueError, RecursionError) as error:
         raise BadIssuer("does not say which trust domain leaves are of") from error
     written = (names.signs or "?", *filter(None, (names.next, names.previous)), *names.former)
     if (names.next and names.previous) or not all(map(TRUST_DOMAIN.fullmatch, written)):

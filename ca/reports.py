@@ -78,7 +78,7 @@ def read_report(content: bytes) -> Report:
     """A report as it was written; nonsense is a replica of which nothing is known."""
     try:
         return msgspec.json.decode(content, type=Report)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Report("", "", 0.0)
 
 

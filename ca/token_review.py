@@ -173,9 +173,9 @@ class TokenReviewer:
         if not isinstance(status, dict) or status.get("authenticated") is not True:
             return self._refusal(f"the API server refused the token: {_words(status, token)}")
         # An API server that does not know audiences leaves them out; then the token may be for anybody.
-        if self._settings.audience not in (status.get("audiences") or ()):
+        if self._settings.audience not in _list(status.get("audiences")):
             return self._refusal(f"the token is not meant for {self._settings.audience}", Reason.AUDIENCE)
-        user = status.get("user") or {}
+        user = _map(status.get("user"))
         parts = str(user.get("username", "")).split(":")
         if len(parts) != 4 or parts[:2] != ["system", "serviceaccount"] or not all(map(is_segment, parts[2:])):
             return self._refusal("the token is not a ServiceAccount's", Reason.ACCOUNT)
@@ -217,8 +217,16 @@ def _gone(pod: PodId) -> str:
 
 def _single(user: dict[str, Any], key: str) -> str:
     """The one value of an `extra` of the user; empty when there is none, or several."""
-    values = (user.get("extra") or {}).get(key) or []
+    values = _list(_map(user.get("extra")).get(key))
     return values[0] if len(values) == 1 and isinstance(values[0], str) else ""
+
+
+def _map(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _words(status: object, token: str) -> str:

@@ -87,18 +87,19 @@ class Client:
         query: Mapping[str, str] = _NOTHING,
         body: object = None,
         content_type: str = "application/json",
+        headers: Mapping[str, str] = _NOTHING,
         seconds: float = 30.0,
     ) -> Any:
         """The decoded JSON of the answer, None where it is empty. Raises ApiError and ApiUnavailable.
 
-        `body` is a JSON value. `seconds` is how long everything together may take.
+        `body` is a JSON value, `headers` are more of them. `seconds` is how long everything together may take.
         """
         answer = await self.request_bytes(
-            method, path, query=query, body=body, content_type=content_type, seconds=seconds
+            method, path, query=query, body=body, content_type=content_type, headers=headers, seconds=seconds
         )
         try:
             return msgspec.json.decode(answer) if answer else None
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ApiUnavailable(f"{method} {path}: the answer is no JSON: {error}") from error
 
     async def request_bytes(
@@ -109,12 +110,13 @@ class Client:
         query: Mapping[str, str] = _NOTHING,
         body: object = None,
         content_type: str = "application/json",
+        headers: Mapping[str, str] = _NOTHING,
         seconds: float = 30.0,
     ) -> bytes:
         """The bytes of the answer. Raises ApiError and ApiUnavailable."""
         limits = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_SECONDS))
         with _translated(f"{method} {path}"):
-            response = await self._send(method, path, query, body, content_type, limits)
+            response = await self._send(method, path, query, body, {**headers, "Content-Type": content_type}, limits)
             return await response.read()
 
     @asynccontextmanager
@@ -126,7 +128,7 @@ class Client:
         """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE)
         with _translated(f"watch {path}"):
-            response = await self._send("GET", path, query, None, "application/json", limits)
+            response = await self._send("GET", path, query, None, _NOTHING, limits)
         transport = response.connection.transport if response.connection is not None else None
         try:
             yield _lines(path, response.content)
@@ -148,7 +150,7 @@ class Client:
         path: str,
         query: Mapping[str, str],
         body: object,
-        content_type: str,
+        headers: Mapping[str, str],
         limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         """The response of a request the server agreed to."""
@@ -157,7 +159,7 @@ class Client:
             session = self._session
             started = time.monotonic()
             try:
-                response = await self._once(method, target, body, content_type, limits)
+                response = await self._once(method, target, body, headers, limits)
             except (aiohttp.ClientSSLError, ssl.SSLError):
                 # Certificates rotate: look once whether ours or the server's is another by now.
                 if attempt == 1 and await self._renew(session):
@@ -172,15 +174,15 @@ class Client:
         raise AssertionError("the second attempt returns or raises")
 
     async def _once(
-        self, method: str, target: str, body: object, content_type: str, limits: aiohttp.ClientTimeout
+        self, method: str, target: str, body: object, headers: Mapping[str, str], limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": "weft"}
+        sent = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "weft", **headers}
         credential = await self._configuration.get_api_key_with_prefix("BearerToken")
         if credential:
-            headers["Authorization"] = credential
+            sent["Authorization"] = credential
         url = URL(f"{self._configuration.host}{target}", encoded=True)
         answer = await self._rest.request(  # type: ignore[no-untyped-call]
-            method, url, headers=headers, body=body, _request_timeout=limits
+            method, url, headers=sent, body=body, _request_timeout=limits
         )
         response: aiohttp.ClientResponse = answer.response
         return response
@@ -249,9 +251,10 @@ def _refusal(code: int, body: bytes) -> ApiError:
     """The ApiError that an answer's metav1.Status stands for, or its text where it holds none."""
     try:
         status = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         status = None
     if not isinstance(status, dict):
         return ApiError(code, "", body[:500].decode(errors="replace").strip())
     details = status.get("details")
-    return ApiError(code, str(status.get("reason") or ""), str(status.get("message") or ""), details or _NOTHING)
+    known = details if isinstance(details, dict) else _NOTHING
+    return ApiError(code, str(status.get("reason") or ""), str(status.get("message") or ""), known)

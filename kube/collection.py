@@ -25,6 +25,9 @@ Key = tuple[str, str]
 GRAVES: Final = 1000
 """How many deletions are remembered, so that an older word about what is gone does not bring it back."""
 
+LONGEST_VERSION: Final = 64
+"""Digits of a number that is taken for one; etcd's have 19 at most, and Python reads no more than 4,300."""
+
 
 class HeadMeta(msgspec.Struct, frozen=True, rename="camel"):
     """What tells one state of an object from another."""
@@ -130,6 +133,6 @@ def newest(one: str, other: str) -> str:
 
 
 def _newer(version: str, than: str) -> bool:
-    if version.isdecimal() and than.isdecimal():
+    if version.isdecimal() and than.isdecimal() and max(len(version), len(than)) <= LONGEST_VERSION:
         return int(version) > int(than)
     return version != than

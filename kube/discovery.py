@@ -63,5 +63,5 @@ async def _get(client: Client, path: str, kind: type[T]) -> T:
         if error.code == 404:
             return kind()
         raise
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ApiUnavailable(f"GET {path}: {error}") from error

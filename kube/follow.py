@@ -121,7 +121,7 @@ class Follower:
                 await self._refused(error)
             except ApiUnavailable as error:
                 await self._wait(str(error))
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 self._version = ""
                 await self._wait(f"{self._path}: the answer can't be read: {error}")
 
@@ -192,10 +192,10 @@ def _error(raw: msgspec.Raw) -> ApiError:
     """The metav1.Status of an ERROR event."""
     status = msgspec.json.decode(raw)
     known = status if isinstance(status, dict) else {}
-    code = known.get("code")
+    code, details = known.get("code"), known.get("details")
     return ApiError(
         code if isinstance(code, int) else 500, str(known.get("reason", "")), str(known.get("message", "")),
-        known.get("details") or {},
+        details if isinstance(details, dict) else {},
     )  # fmt: skip
 
 

@@ -55,9 +55,10 @@ def alone(settings: ClientSettings) -> Kubeconfig:
     if not named:
         raise ConfigurationError(f"{_shown(files)} has no current-context; name one with --context.")
     context, _ = _found(files, "contexts", named)
-    cluster, at = _found(files, "clusters", context.get("context", {}).get("cluster", ""))
-    user, owner = _found(files, "users", context.get("context", {}).get("user", ""))
-    inner, person = dict(cluster["cluster"]), dict(user.get("user") or {})
+    chosen = _inner(context, "context")
+    cluster, at = _found(files, "clusters", chosen.get("cluster", ""))
+    user, owner = _found(files, "users", chosen.get("user", ""))
+    inner, person = _inner(cluster, "cluster"), _inner(user, "user")
     if inner.get("proxy-url"):
         raise ConfigurationError(f"cluster {cluster['name']} has a proxy-url, which is not supported here.")
     document = {
@@ -68,10 +69,19 @@ def alone(settings: ClientSettings) -> Kubeconfig:
         "clusters": [{"name": cluster["name"], "cluster": _placed(inner, CLUSTER_FILES, at)}],
         "users": [{"name": user["name"], "user": _placed(person, USER_FILES, owner)}],
     }
-    url = urlsplit(str(inner.get("server", "")))
-    if not url.hostname:
+    host, port = _server(str(inner.get("server", "")))
+    if not host:
         raise ConfigurationError(f"cluster {cluster['name']} has no server.")
-    return Kubeconfig(document, url.hostname, url.port or (80 if url.scheme == "http" else 443))
+    return Kubeconfig(document, host, port)
+
+
+def _server(text: str) -> tuple[str, int]:
+    """Host and port of a URL; no host where it is none."""
+    try:
+        url = urlsplit(text)
+        return url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
+    except ValueError:
+        return "", 0
 
 
 def _files(settings: ClientSettings) -> list[Path]:
@@ -93,7 +103,7 @@ def _shown(files: list[Path]) -> str:
 def _read(file: Path) -> Document:
     try:
         found = yaml.safe_load(file.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigurationError(f"The kubeconfig {file} can't be read: {error}") from error
     if not isinstance(found, dict):
         raise ConfigurationError(f"The kubeconfig {file} is no map.")
@@ -109,6 +119,12 @@ def _found(files: list[Path], what: str, name: str) -> tuple[Document, Path]:
     raise ConfigurationError(f"{_shown(files)} has no {name!r} among its {what}.")
 
 
+def _inner(named: Document, what: str) -> Document:
+    """What an entry of this name holds; nothing where it holds no map."""
+    found = named.get(what)
+    return dict(found) if isinstance(found, dict) else {}
+
+
 def _listed(document: Document, what: str) -> Iterator[Document]:
     entries = document.get(what)
     yield from (each for each in (entries if isinstance(entries, list) else ()) if isinstance(each, dict))
@@ -116,8 +132,8 @@ def _listed(document: Document, what: str) -> Iterator[Document]:
 
 def _placed(values: Document, names: tuple[str, ...], folder: Path) -> Document:
     """The same with paths that don't depend on where the kubeconfig is."""
-    made = {**values, **{name: str(folder / values[name]) for name in names if values.get(name)}}
+    made = {**values, **{name: str(folder / str(values[name])) for name in names if values.get(name)}}
     plugin = made.get("exec")
     if isinstance(plugin, dict) and os.sep in str(plugin.get("command", "")):
-        made["exec"] = {**plugin, "command": str(folder / plugin["command"])}
+        made["exec"] = {**plugin, "command": str(folder / str(plugin["command"]))}
     return made

@@ -100,7 +100,7 @@ def read_record(content: bytes, where: str) -> Record:
     try:
         record = msgspec.json.decode(content, type=Record)
         _check(record)
-    except (msgspec.MsgspecError, BadIssuer, OverflowError, ValueError) as error:
+    except (msgspec.MsgspecError, BadIssuer, OverflowError, ValueError, RecursionError) as error:
         raise StorageError(f"{where} does not say which roots are trusted: restore it, or remove it") from error
     return record
 

@@ -1,7 +1,8 @@
 """What a sidecar tells on its metrics port, read: its counters by their labels, and how long it has been running.
 
 Rule: only the lines of one histogram and four counters are looked at, of the several names that say the same. What
-does not read as one is left out, never an error: the app's own metrics stand in the same text.
+does not read as one is left out, never an error: the app's own metrics stand in the same text, and whoever has the pod
+may answer in its sidecar's place. So no text costs more time or memory than a sidecar's own.
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ COUNTERS: Final = {
 UPTIME: Final = "envoy_server_uptime"
 FAILED_GRPC: Final = frozenset({"2", "4", "12", "13", "14", "15"})
 """As in `proxy.exposition`: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS."""
+LONGEST_LINE: Final = 8192
+"""Characters; a sidecar's own are a few hundred. Searching a line takes up to the square of its length."""
+LONGEST_HOST: Final = 320
+MOST_SERIES: Final = 8_000
+"""Sets of labels of one sidecar: more than fit into what a sidecar can answer (proxy.exposition.LARGEST)."""
 
-_LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_LABEL: Final = re.compile(r'(?:^|,)(\w+)="((?:[^"\\]|\\.)*)"')
 _LIMITS: Final = {**{f"{limit:g}": place for place, limit in enumerate(BUCKETS)}, "+Inf": len(BUCKETS)}
 _HOST: Final = re.compile(r"([^.]+)\.([^.]+)\.svc\..*")
 _ADDRESS: Final = re.compile(r"[\d.]+:\d+|[\da-fA-F:]*:[\da-fA-F:]*:\d+|\[[\da-fA-F:]+\]:\d+")
@@ -61,7 +67,7 @@ def read(pod: PodId, text: str) -> Sample:
     raws: dict[str, Raw] = {}
     uptime: float | None = None
     for line in text.splitlines():
-        if line.startswith("istio_"):
+        if line.startswith("istio_") and len(line) <= LONGEST_LINE:
             _take(raws, pod, line)
         elif line.startswith(UPTIME) and (value := _number(line.rpartition(" ")[2])) is not None:
             uptime = value
@@ -86,7 +92,9 @@ def _take(raws: dict[str, Raw], pod: PodId, line: str) -> None:
 
 def _raw(raws: dict[str, Raw], pod: PodId, labels: str) -> Raw | None:
     raw = raws.get(labels)
-    if raw is None and (series := series_of(pod, dict(_LABEL.findall(labels)))) is not None:
+    if raw is not None or len(raws) >= MOST_SERIES:
+        return raw
+    if (series := series_of(pod, dict(_LABEL.findall(labels)))) is not None:
         raw = raws[labels] = Raw(series)
     return raw
 
@@ -97,7 +105,8 @@ def series_of(pod: PodId, labels: Mapping[str, str]) -> Series | None:
     if side is None:
         return None
     code, grpc = labels.get("response_code", ""), labels.get("grpc_response_status", "")
-    failed = bool(code) and (not code.isdecimal() or int(code) == 0 or int(code) >= 500 or grpc in FAILED_GRPC)
+    number = int(code) if code.isdecimal() and len(code) <= 3 else 0
+    failed = bool(code) and (number == 0 or number >= 500 or grpc in FAILED_GRPC)
     if side is Side.SERVER:
         return Series(pod, side, _known(labels.get("source_principal", "")), code=code, failed=failed)
     workload = _known(labels.get("destination_workload", ""))
@@ -114,6 +123,8 @@ def service_of(host: str) -> ServiceId | None:
 
     Of what the caller's own sidecar refuses only the address is known: it stands for the name, in no namespace.
     """
+    if len(host) > LONGEST_HOST:
+        return None
     found = _HOST.fullmatch(host)
     if found:
         return ServiceId(found[2], found[1])

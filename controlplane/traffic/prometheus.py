@@ -62,15 +62,16 @@ class Prometheus:
         for series, labels, value in await self._rows(f"sum by (le, {LABELS}) (increase({HISTOGRAM}{span}))"):
             raw = raws.setdefault(series, Raw(series))
             raw.buckets = raw.buckets or [0.0] * (len(BUCKETS) + 1)
-            if (place := _PLACES.get(float(labels.get("le") or "nan"))) is not None:
+            if (place := _place(labels.get("le", ""))) is not None:
                 raw.buckets[place] += value
         grown = " or ".join(
             f'label_replace(sum by ({LABELS}) (increase({name}{span})), "counter", "{counter}", "", "")'
             for name, counter in COUNTERS.items()
         )
         for series, labels, value in await self._rows(grown):
-            counters = raws.setdefault(series, Raw(series)).counters
-            counters[labels["counter"]] = counters.get(labels["counter"], 0) + value
+            if (counter := labels.get("counter", "")) in COUNTERS.values():
+                counters = raws.setdefault(series, Raw(series)).counters
+                counters[counter] = counters.get(counter, 0) + value
         counts = {series: each for series, raw in raws.items() if (each := raw.counts())}
         return Traffic(now - window, now, counts, await self._open())
 
@@ -97,6 +98,14 @@ def _read(data: object) -> Iterator[tuple[Series, Mapping[str, str], float]]:
         raise TrafficError(f"Prometheus' answer can't be read: {error}") from None
 
 
+def _place(limit: str) -> int | None:
+    """Which bucket has this upper limit."""
+    try:
+        return _PLACES.get(float(limit))
+    except ValueError:
+        return None
+
+
 def asker(http: Http, url: str) -> Ask:
     """Asks the Prometheus at `url`, such as `http://prometheus.monitoring:9090`, by its HTTP API."""
 
@@ -106,7 +115,7 @@ def asker(http: Http, url: str) -> Ask:
                 document = msgspec.json.decode(
                     await http.ask("POST", f"{url.rstrip('/')}/api/v1/query", form={"query": query})
                 )
-        except (OSError, TimeoutError, msgspec.DecodeError) as error:
+        except (OSError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise TrafficError(f"Prometheus at {url} does not tell: {error or type(error).__name__}") from None
         return document.get("data") if isinstance(document, dict) else None
 
