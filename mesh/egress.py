@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from kube.problem import Problem, Severity
 from mesh.lookup import Absent, Found, RouteObjects, find, selected
@@ -16,6 +17,9 @@ from mesh.model import EgressGrant, Identity
 from mesh.modes import Modes
 from mesh.settings import Egress, MeshSettings
 from smi.kinds import EgressPolicy, HttpMatch, HTTPRouteGroup
+
+_IS_INSIDE: Final = "is inside the cluster"
+_HOLDS: Final = "stands for names inside the cluster, too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +93,23 @@ def permits(decided: Mapping[tuple[str, str], Permit]) -> Mapping[Identity, tupl
 
 
 def _inside(given: PolicyInput) -> list[Problem]:
-    """Hosts that are Services of this cluster: the sidecar would call them around the mesh (rule E4)."""
+    """Hosts that are Services of this cluster, or stand for them: they would be called around the mesh (rule E4)."""
     policy, domain = given.policy, given.cluster_domain.lower()
     return [
         _problem(
             policy,
             f"spec.hosts[{index}]",
-            f"{host!r} is inside the cluster, where TrafficTargets say who may call; the policy grants nothing.",
+            f"{host!r} {_IS_INSIDE if _is_inside(host, domain) else _HOLDS}, where TrafficTargets say who may call; "
+            "the policy grants nothing.",
             "E4",
         )
         for index, host in enumerate(policy.hosts)
-        if f".{host}".endswith((f".{domain}", ".svc"))
+        if _is_inside(host, domain) or (host.startswith("*.") and domain.endswith(host.removeprefix("*")))
     ]
+
+
+def _is_inside(host: str, domain: str) -> bool:
+    return f".{host}".endswith((f".{domain}", ".svc"))
 
 
 def _requests(given: PolicyInput) -> tuple[tuple[HttpMatch, ...] | None, list[Problem]]:

@@ -34,7 +34,7 @@ def test_e2_a_grant_is_for_the_accounts_of_the_policys_namespace() -> None:
 
 
 def test_e4_names_inside_the_cluster_are_not_for_egress() -> None:
-    for host in ("web.shop.svc.cluster.local", "web.shop.svc", "*.cluster.local", "cluster.local"):
+    for host in ("web.shop.svc.cluster.local", "web.shop.svc", "*.cluster.local", "cluster.local", "*.local"):
         found = permit(replace(GIVEN, policy=replace(POLICY, hosts=("api.example.org", host))))
         assert (found.grant, [problem.field for problem in found.problems]) == (None, ["spec.hosts[1]"])
 
