@@ -158,7 +158,7 @@ class Vault:
         try:
             session = await self._connected()
             async with session.request(method, url, json=body, headers=sent, allow_redirects=False) as response:
-                content = await response.content.read(LARGEST)
+                content = await _whole(response)
                 if response.status >= 300:
                     raise _RefusedError(
                         response.status, f"Vault, {method} {path}: {response.status} {_errors(content)}"
@@ -183,6 +183,16 @@ class _RefusedError(ProviderError):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """All of an answer, however many pieces it comes in."""
+    content = b""
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > LARGEST:
+            raise ProviderError(f"Vault's answer is longer than {LARGEST} bytes")
+    return content
 
 
 def _json(content: bytes) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class FakeVault:
     asked: list[str] = field(default_factory=list)
     url: str = ""
     ca_pem: bytes = b""
+    comment: bytes = b""
+    """What stands before its chain."""
     _runner: web.AppRunner | None = None
 
     async def start(self, folder: Path) -> FakeVault:
@@ -108,7 +110,9 @@ class FakeVault:
 
     async def _chain(self, _: web.Request) -> web.Response:
         chain = (self.signer.certificate, *self.signer.above)
-        return web.Response(body=b"".join(map(pem, chain)), content_type="application/pem-certificate-chain")
+        return web.Response(
+            body=self.comment + b"".join(map(pem, chain)), content_type="application/pem-certificate-chain"
+        )
 
     def _auth(self, token: str) -> web.Response:
         self.tokens.add(token)

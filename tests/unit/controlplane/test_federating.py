@@ -14,12 +14,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ca.authority import Authority
-from ca.federation import FederationError, read_partners
+from ca.federation import Endpoint, FederationError, fetch, read_partners
 from ca.spiffe_bundle import LARGEST
 from controlplane.bundle_endpoint import BundleEndpoint
 from controlplane.federated import FederationCollector, bundle_endpoint, our_bundle
 from controlplane.federating import Federation, Foreign
-from controlplane.metrics_api.tls import Served
+from controlplane.metrics_api.tls import Handshakes, Served
 from fake_clock import FakeClock
 from kube.clock import SYSTEM_CLOCK
 
@@ -180,6 +180,29 @@ async def test_whatever_an_endpoint_sends_is_bounded(tmp_path: Path, theirs: Aut
         await federation.look()
     assert f"is longer than {LARGEST} bytes" in federation.view()[0]["trouble"]
     assert told.all == []
+
+
+async def test_an_endpoint_that_says_a_byte_now_and_then_holds_nobody_up(theirs: Authority) -> None:
+    """Each byte is within its time, so only the clock of the whole tells."""
+    leaf = theirs.server_certificate(["localhost"], ["127.0.0.1"])
+    over = asyncio.Event()
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while not over.is_set():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.close()
+
+    context = Handshakes(lambda: Served(leaf.chain_pem, leaf.key_pem, "")).context
+    server = await asyncio.start_server(drip, "127.0.0.1", 0, ssl=context)
+    async with server:
+        place = Endpoint("localhost", server.sockets[0].getsockname()[1], "/")
+        web = ssl.create_default_context(cadata=theirs.bundle_pem().decode())
+        with pytest.raises(FederationError, match="can't be fetched"):
+            await asyncio.to_thread(fetch, place, web, 0.5)
+        over.set()
 
 
 async def test_our_endpoint_answers_its_path_only(theirs: Authority) -> None:

@@ -150,6 +150,16 @@ async def test_roots_may_come_from_a_file(settings: VaultSettings, tmp_path: Pat
         await Vault(replace(settings, roots=RootsFile(Path("/absent"))), clock).roots()
 
 
+async def test_an_answer_is_read_whole_in_however_many_pieces_it_comes(
+    vault: Vault, server: FakeVault, signer: Signer
+) -> None:
+    server.comment = b"# a comment\n" * 60_000
+    assert await vault.roots() == (signer.root,)
+    server.comment *= 2
+    with pytest.raises(ProviderError, match="Vault's answer is longer than 1048576 bytes"):
+        await vault.roots()
+
+
 async def test_a_chain_without_a_root_asks_for_a_file(vault: Vault, server: FakeVault, signer: Signer) -> None:
     server.signer = replace(signer, above=())
     with pytest.raises(ProviderError, match="Vault's pki/ca_chain holds no root: name a file of roots"):
