@@ -119,6 +119,21 @@ def test_a_workload_is_watched_alone_and_its_requests_are_chosen(rules: EchoMesh
         assert tap.ended() == 0
 
 
+def test_weft_top_puts_the_requests_of_a_workload_together(rules: EchoMesh) -> None:
+    mesh = rules
+    command = [*WEFT, "top", "deploy/client", "-n", "test", "--name", mesh.name, "--port", "80", "--max", "3"]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as process:
+        mesh.wait_until(lambda: watched(mesh, "client") == "100", "the caller's sidecar is switched on")
+        for path in ("/open?card=4711", "/closed", "/open"):
+            mesh.status("client", f"http://web-v2{path}")
+        printed, _ = process.communicate(timeout=20)
+    heading, first, second, note = printed.splitlines()
+    assert heading.split()[:5] == ["SOURCE", "DESTINATION", "METHOD", "PATH", "COUNT"]
+    assert first.split()[:5] == ["test/client", "test/web-v2:80", "GET", "/open", "2"]
+    assert second.split()[:5] == ["test/client", "test/web-v2:80", "GET", "/closed", "1"]
+    assert note == "3 requests of 1 pod."
+
+
 def test_a_target_that_is_not_there_is_an_error_in_words(mesh: EchoMesh) -> None:
     command = [*WEFT, "tap", "deploy/nobody", "-n", "test", "--name", mesh.name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
