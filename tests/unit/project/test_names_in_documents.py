@@ -39,3 +39,14 @@ def test_what_smi_rules_speak_of_is_on_their_page() -> None:
         node.value for node in ast.walk(enrolment) if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     assert {name for name in names if NAME.fullmatch(name)} - {"weft.dev/inject"} <= names_in("docs/smi.md")
+
+
+def test_every_folder_of_code_has_its_line_in_the_architecture() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    folders = {
+        str(folder.relative_to(ROOT))
+        for package in PACKAGES
+        for folder in [file.parent for file in (ROOT / package).rglob("*.py")]
+        if "_pb" not in folder.parts
+    }
+    assert {folder for folder in folders if f"`{folder}/`" not in text} == set()
