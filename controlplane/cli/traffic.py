@@ -17,7 +17,7 @@ from controlplane.cli import options
 from controlplane.cli.output import fail, show_json
 from controlplane.cli.proxies import Admin, admin_client
 from controlplane.cli.traffic_tables import Answer, edge_table, note, stat_table, top_table
-from controlplane.client import AdminClient, Unreachable
+from controlplane.client import Unreachable
 from controlplane.traffic.embedded import FIRST_ANSWER
 from controlplane.traffic.facts import DEFAULT_WINDOW
 from controlplane.traffic.spans import window as read_window
@@ -77,7 +77,7 @@ def stat(
     """Show what was asked of workloads, Services or splits: success, requests per second, latency, connections."""
     kind, _, named = kind.partition("/")
     asked = {"kind": kind, "namespace": namespace, "name": named or name, "caller": caller, "called": called}
-    asking = _asking(admin_client(admin, cluster, FIRST_ANSWER + 5), "/traffic/stat", asked, window)
+    asking = _asking((admin, cluster), "/traffic/stat", asked, window)
     _show(asking, output, lambda answer: stat_table(answer, wide=output is Format.WIDE), watch=watch)
 
 
@@ -92,20 +92,23 @@ def edges(
 ) -> None:
     """Show who called whom: workloads (deploy), Services (svc) or namespaces (ns), as callers' sidecars saw it."""
     asked = {"kind": kind, "namespace": namespace}
-    asking = _asking(admin_client(admin, cluster, FIRST_ANSWER + 5), "/traffic/edges", asked, window)
+    asking = _asking((admin, cluster), "/traffic/edges", asked, window)
     _show(asking, output, lambda answer: edge_table(answer, wide=output is Format.WIDE), watch=watch)
 
 
 def busiest_pairs(kind: str, namespace: str, window: timedelta, cluster: str, admin: str | None) -> None:
     """Show the busiest pairs of caller and called, refreshed until Ctrl-C."""
     asked = {"kind": kind, "namespace": namespace}
-    asking = _asking(admin_client(admin, cluster, FIRST_ANSWER + 5), "/traffic/edges", asked, window)
+    asking = _asking((admin, cluster), "/traffic/edges", asked, window)
     height = Console().size.height - 3
     _show(asking, Format.TABLE, lambda answer: top_table(answer, max(1, height)), watch=True)
 
 
-def _asking(client: AdminClient, path: str, asked: Mapping[str, str], window: timedelta) -> Callable[[], Answer]:
-    """Asks the control plane; a refusal ends the command with its words."""
+def _asking(
+    where: tuple[str | None, str], path: str, asked: Mapping[str, str], window: timedelta
+) -> Callable[[], Answer]:
+    """Asks the control plane at this URL, else of this cluster; a refusal ends the command with its words."""
+    client = admin_client(*where, FIRST_ANSWER + 5)
     query = urlencode({**{key: text for key, text in asked.items() if text}, "window": window.total_seconds()})
 
     def ask() -> Answer:

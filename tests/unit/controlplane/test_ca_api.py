@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, generate_latest
 
+from asked_api import HERE, asked
 from ca.authority import Authority
 from ca.issuer_folder import Lifetimes
 from ca.reports import Seen
@@ -21,7 +21,7 @@ from controlplane.cli.durations import duration
 from controlplane.client import ASKING
 from fake_clock import FakeClock
 
-HERE, ELSEWHERE = ("127.0.0.1", 1), ("10.0.0.9", 1)
+ELSEWHERE = ("10.0.0.9", 1)
 ASKED = {ASKING: "test"}
 
 
@@ -45,22 +45,7 @@ class Asker:
     async def __call__(
         self, method: str, path: str, client: tuple[str, int] = HERE, headers: dict[str, str] | None = None
     ) -> tuple[int, Any]:
-        name, _, query = path.partition("?")
-        scope = {
-            "type": "http", "method": method, "path": name, "raw_path": name.encode(), "query_string": query.encode(),
-            "headers": [(key.encode(), value.encode()) for key, value in (headers or {}).items()], "client": client,
-            "server": ("admin", 80), "scheme": "http", "root_path": "", "http_version": "1.1",
-        }  # fmt: skip
-        said: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        async def send(message: Any) -> None:
-            said.append(message)
-
-        await self._api(scope, receive, send)
-        return said[0]["status"], json.loads(b"".join(message.get("body", b"") for message in said))
+        return await asked(self._api, method, path, client, headers)
 
 
 @pytest.fixture

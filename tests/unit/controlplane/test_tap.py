@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
+from asked_api import asked
 from controlplane.cli.tap import as_text
 from controlplane.client import ASKING
 from controlplane.tap.api import UNREAD, Session, request_view, tap_routes
@@ -115,21 +115,9 @@ async def ask(api_taps: Taps | None, query: str, *, client: str = "127.0.0.1", a
     """Status and words of an answer that is no stream."""
     api = FastAPI()
     api.include_router(tap_routes(api_taps, lambda: PODS))
-    scope = {
-        "type": "http", "method": "GET", "path": "/tap", "raw_path": b"/tap", "query_string": query.encode(),
-        "headers": [(ASKING.encode(), b"lines")] if asking else [], "client": (client, 1), "server": ("admin", 80),
-        "scheme": "http", "root_path": "", "http_version": "1.1",
-    }  # fmt: skip
-    said: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Any) -> None:
-        said.append(message)
-
-    await api(scope, receive, send)
-    return int(said[0]["status"]), str(json.loads(said[1]["body"])["detail"])
+    headers = {ASKING: "lines"} if asking else {}
+    status, document = await asked(api, "GET", f"/tap?{query}", (client, 1), headers)
+    return status, str(document["detail"])
 
 
 @pytest.mark.parametrize(
