@@ -17,7 +17,7 @@ from ca.keeping import NAMES, Kept, Progress, asked_of, from_data, renamed, to_d
 from ca.reports import NOTHING_SEEN, Seen, report
 from ca.rotation import Wish
 from ca.sealing import Sealing
-from ca.settling import DEFAULT_LIFETIMES, Issuers, Lifetimes, settle
+from ca.settling import DEFAULT_LIFETIMES, Issuers, Lifetimes
 from ca.storage import Folder
 from kube.clock import SYSTEM_CLOCK, Clock
 
@@ -58,17 +58,7 @@ class IssuerFolder:
         """Make what is missing and renew what is due. Raises StorageError; what was there before still is."""
         with self._folder.locked():
             kept = self._read()
-            where = str(self._folder.path)
-            settled = settle(
-                kept.root,
-                kept.intermediate,
-                kept.rotation,
-                self._trust_domain,
-                self._lifetimes,
-                clock,
-                where,
-                kept.domains,
-            )
+            settled = kept.settled(self._trust_domain, self._lifetimes, clock, str(self._folder.path))
             # Also where nothing was made: keys that are in clear are sealed now.
             self._write(settled.issuers)
             settled.tell()

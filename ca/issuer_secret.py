@@ -25,7 +25,7 @@ from ca.keeping import INTERMEDIATE, NAMES, ROOT, Kept, Progress, asked_of, from
 from ca.reports import NOTHING_SEEN, Attendance, Report, Seen, longest_leaf, read_report, report
 from ca.rotation import Wish
 from ca.sealing import Sealing
-from ca.settling import Issuers, Lifetimes, settle
+from ca.settling import Issuers, Lifetimes
 from ca.storage import StorageError
 from kube.client import ApiError, ApiUnavailable, Client
 from kube.clock import Clock
@@ -89,16 +89,7 @@ class IssuerSecret:
             for _ in range(MOST_TRIES):
                 secret = await self._get()
                 kept = await self._read(secret) if secret is not None else Kept()
-                settled = settle(
-                    kept.root,
-                    kept.intermediate,
-                    kept.rotation,
-                    self._trust_domain,
-                    self._lifetimes,
-                    clock,
-                    self._where,
-                    kept.domains,
-                )
+                settled = kept.settled(self._trust_domain, self._lifetimes, clock, self._where)
                 ours = report(settled.issuers, self._lifetimes.leaf, NOTHING_SEEN, clock.passed())
                 if await self._swap(secret, settled.issuers, ours, self._predecessors(secret)):
                     settled.tell()

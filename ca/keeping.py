@@ -18,7 +18,7 @@ from ca.domains import Domains, begun
 from ca.issuers import TRUST_DOMAIN, BadIssuer, Issuer, read_certificates, read_intermediate, read_root
 from ca.reports import NOTHING_SEEN, Seen
 from ca.rotation import Onlookers, Step, Wish
-from ca.settling import NO_ROTATION, UNNAMED, Issuers, Rotation, wished
+from ca.settling import NO_ROTATION, UNNAMED, Issuers, Lifetimes, Rotation, Settled, settle, wished
 from ca.storage import StorageError
 from kube.clock import Clock
 
@@ -65,6 +65,10 @@ class Kept:
     intermediate: Issuer | None = None
     rotation: Rotation = NO_ROTATION
     domains: Domains = UNNAMED
+
+    def settled(self, trust_domain: str, lifetimes: Lifetimes, clock: Clock, where: str) -> Settled:
+        """As ca.settling.settle makes of it."""
+        return settle(self.root, self.intermediate, self.rotation, trust_domain, lifetimes, clock, where, self.domains)
 
 
 @dataclass(frozen=True, slots=True)

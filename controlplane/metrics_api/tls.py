@@ -6,12 +6,12 @@ at all does not, so that whoever has none is told so (401).
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from webhook.certificates import CIPHERS
+from xds.transport.server_keys import load
 
 NAME: Final = "weft-metrics-certificate"
 
@@ -53,11 +53,5 @@ def _context(served: Served) -> ssl.SSLContext:
     made.verify_mode = ssl.CERT_OPTIONAL
     if served.clients:
         made.load_verify_locations(cadata=served.clients)
-    # `ssl` takes nothing but paths: the key is in a file that exists in memory only.
-    file = os.memfd_create(NAME, os.MFD_CLOEXEC)
-    try:
-        os.write(file, served.key + b"\n" + served.chain)
-        made.load_cert_chain(f"/proc/self/fd/{file}")
-    finally:
-        os.close(file)
+    load(made, served.chain, served.key, NAME)
     return made

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import ssl
 from typing import Final
@@ -18,6 +17,7 @@ import structlog
 from xds.transport.call import Certificate, Opener, TransportSettings
 from xds.transport.channel import Channel
 from xds.transport.framing import Framings
+from xds.transport.server_keys import load
 
 log = structlog.get_logger(__name__)
 
@@ -165,7 +165,7 @@ class Listener:
 
 
 def _tls(certificate: Certificate) -> ssl.SSLContext:
-    """TLS 1.3 alone. The key reaches OpenSSL by a file that exists in memory only: `ssl` takes nothing but paths."""
+    """TLS 1.3 alone."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(["h2"])
@@ -173,12 +173,7 @@ def _tls(certificate: Certificate) -> ssl.SSLContext:
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     # Envoy does not resume; two tickets for each connection would be made for nobody.
     context.num_tickets = 0
-    file = os.memfd_create("weft-xds-certificate", os.MFD_CLOEXEC)
-    try:
-        os.write(file, certificate.key + b"\n" + certificate.chain)
-        context.load_cert_chain(f"/proc/self/fd/{file}")
-    finally:
-        os.close(file)
+    load(context, certificate.chain, certificate.key, "weft-xds-certificate")
     return context
 
 
