@@ -9,40 +9,24 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import world
+from constant_load import WEB, Load, short_lived_mesh
 from echo_mesh import EchoMesh
-from local.state import command_in_pod, control_plane_pid
+from local.state import control_plane_pid
 from running_mesh import WEFT
 
-WEB, TALK = "http://web-v1.test/", "talk.test:7070"
-GRPC = str(Path(world.ECHO).with_name("grpc_echo.py"))
 LOAD_SECONDS = 110
 
 
 @pytest.fixture(scope="module")
 def short_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EchoMesh]:
-    """A mesh of its own whose leaves live 20 seconds, with an HTTP, a TCP and a gRPC service that `client` may call."""
-    folder = tmp_path_factory.mktemp("manifests")
-    (folder / "base.yaml").write_text(world.base())
-    (folder / "talk.yaml").write_text(world.manifests(
-        world.thing("v1", "ServiceAccount", "talk"),
-        world.deployment("talk", "talk", [sys.executable, GRPC, "serve", "0.0.0.0:7070"], [7070]),
-        world.service("talk", {"app": "talk"}, ("grpc", 7070, 7070)),
-    ))  # fmt: skip
-    (folder / "http.yaml").write_text(world.allow_http("web-v1", "client"))
-    (folder / "grpc.yaml").write_text(world.allow_http("talk", "client"))
-    (folder / "tcp.yaml").write_text(world.allow_tcp("lines", "client"))
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("WEFT_LEAF_LIFETIME", "20s")
-        with EchoMesh(folder, f"rotation-{os.getpid()}") as mesh:
-            yield mesh
+    with short_lived_mesh(tmp_path_factory.mktemp("manifests"), f"rotation-{os.getpid()}", "20s") as mesh:
+        yield mesh
 
 
 def weft_ca(mesh: EchoMesh, *words: str) -> Any:
@@ -70,10 +54,7 @@ def test_leaf_intermediate_and_root_are_rotated_and_rolled_back_without_one_fail
 ) -> None:
     mesh = short_lived
     first = root_of(mesh)
-    knocking = mesh.start_echo("client", "knock", "lines.test", "9000", str(LOAD_SECONDS))
-    held = mesh.start_echo("client", "hold", "lines.test", "9000", str(LOAD_SECONDS))
-    loads = [mesh.start_echo("client", "load", WEB, str(LOAD_SECONDS)) for _ in range(2)]
-    streaming = start_stream(mesh)
+    load = Load(mesh, LOAD_SECONDS)
 
     intermediate = weft_ca(mesh, "rotate")["intermediate"]["sha256"]
     mesh.wait_until(lambda: mesh.get("/ca")["intermediate"]["sha256"] != intermediate, "another intermediate signs")
@@ -92,25 +73,7 @@ def test_leaf_intermediate_and_root_are_rotated_and_rolled_back_without_one_fail
     assert len({first, second, third}) == 3
     status = weft_ca(mesh, "status")
     assert [each["sha256"] for each in status["bundle"]] == [second]
-    assert all(process.poll() is None for process in (knocking, held, *loads, streaming)), "the load outlasts it all"
-    knocked, kept, stream, *answers = (
-        json.loads(process.communicate(timeout=LOAD_SECONDS + 30)[0]) for process in (knocking, held, streaming, *loads)
-    )
-    assert (knocked["errors"], kept["error"], stream["error"]) == ([], "", "")
-    assert knocked["lines"] > 500, "each of them was a handshake of its own"
-    assert kept["lines"] > 500
-    assert stream["messages"] > 500
-    for answer in answers:
-        assert (answer["errors"], answer["connections"]) == ([], 1)
-        assert answer["counts"]["200"] > 500
-
-
-def start_stream(mesh: EchoMesh) -> subprocess.Popen[str]:
-    """One gRPC stream from `client`, kept busy."""
-    command, environment = command_in_pod(
-        mesh.name, f"{world.NAMESPACE}/client", [sys.executable, GRPC, "hold", TALK, str(LOAD_SECONDS)]
-    )
-    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    load.ends_well(500)
 
 
 def test_a_sidecar_that_starts_after_the_rotation_trusts_whom_all_others_trust(short_lived: EchoMesh) -> None:
