@@ -103,9 +103,9 @@ def _alone(request: Mapping[str, Any]) -> Row:
     status, took = request["status"], request["milliseconds"]
     # As `weft stat` counts, as far as it can be told here; a connection has no status, and a reason if it was refused.
     failed = (status >= 500 or status == 0) if request["method"] else bool(request["reason"])
-    path = printable(request["path"])
+    path = request["path"]
     return Row(
         source, destination, request["method"] or request["protocol"],
-        path if len(path) <= LONGEST else f"{path[:LONGEST]}…",
+        printable(path if len(path) <= LONGEST else f"{path[:LONGEST]}…"),
         count=1, failed=int(failed), best=took, worst=took, last=took, newest=request["time"],
     )  # fmt: skip
