@@ -125,6 +125,11 @@ class Federation:
                 await self._ask(partner, known)
         except (FederationError, BadBundle) as error:
             trouble = f"the bundle of {partner.trust_domain} {error}"
+        except Exception as error:
+            # Whatever another mesh made us stumble over costs its bundle, and not the control plane.
+            log.exception("a bundle could not be looked at", trust_domain=partner.trust_domain)
+            trouble = f"the bundle of {partner.trust_domain} can't be looked at: {type(error).__name__}"
+        if trouble:
             known.due = self._clock.passed() + RETRY.total_seconds()
             if trouble != known.trouble:
                 log.warning("the bundle of another mesh can't be had, the last one stays", reason=trouble)

@@ -116,7 +116,12 @@ class Embedded:
         except (OSError, TimeoutError) as error:
             log.debug("a sidecar does not tell", pod=str(target.pod), error=str(error) or type(error).__name__)
             return None
-        return await asyncio.to_thread(exposition.read, target.pod, text)
+        try:
+            return await asyncio.to_thread(exposition.read, target.pod, text)
+        except Exception:
+            # Whatever somebody made a sidecar say costs that one's counts, and not the control plane.
+            log.exception("what a sidecar tells could not be read", pod=str(target.pod))
+            return None
 
 
 def scraper(http: Http) -> Fetch:

@@ -205,6 +205,14 @@ async def test_an_endpoint_that_says_a_byte_now_and_then_holds_nobody_up(theirs:
         over.set()
 
 
+async def test_what_we_stumble_over_costs_that_bundle_alone(tmp_path: Path, clock: FakeClock) -> None:
+    profile = {"type": "https_web"}
+    partner = {"trustDomain": THEIRS, "bundleEndpointURL": "https://127.0.0.1:1/", "bundleEndpointProfile": profile}
+    federation = Federation(partners(tmp_path, partner), Told(), clock, "no context")  # type: ignore[arg-type]
+    await federation.look()
+    assert "can't be looked at: AttributeError" in federation.view()[0]["trouble"]
+
+
 async def test_our_endpoint_answers_its_path_only(theirs: Authority) -> None:
     endpoint = bundle_endpoint(theirs, "127.0.0.1", 0)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -103,6 +103,15 @@ async def test_a_sidecar_that_does_not_answer_is_named_and_holds_up_no_other(
     assert (await embedded.read(HALF)).silent == {PodId("shop", "lost-1")}
 
 
+async def test_what_we_fail_to_read_costs_that_sidecars_counts_alone(
+    embedded: Embedded, sidecars: Sidecars, clock: FakeClock
+) -> None:
+    sidecars.pods.append(Target(PodId("shop", "odd-1"), "2", "10.0.0.2"))
+    sidecars.told["10.0.0.2"] = b"no text"  # type: ignore[assignment]
+    assert await begun(embedded, sidecars, clock) == 7
+    assert (await embedded.read(HALF)).silent == {PodId("shop", "odd-1")}
+
+
 def element(value: float, **labels: str) -> dict[str, Any]:
     return {
         "metric": {"namespace": "shop", "pod": "front-1", "reporter": "source", **labels},
