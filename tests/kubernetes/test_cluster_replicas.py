@@ -72,9 +72,11 @@ def whole(proxy: Proxy, namespace: str) -> bool:
     """Whether the proxy has everything it needs to call both Services."""
     held = proxy.model.holds
     wanted = {f"{namespace}/{name}/80" for name in ("web", "db")}
+    # Between sidecars HTTP goes over HTTP/2, through clusters of their own (docs/decisions/0100).
+    clusters = {f"{name}/http2" for name in wanted}
     return (
-        wanted <= held.get(CLUSTER, {}).keys()
-        and wanted <= held.get(ENDPOINTS, {}).keys()
+        clusters <= held.get(CLUSTER, {}).keys()
+        and clusters <= held.get(ENDPOINTS, {}).keys()
         and {f"outbound/{name}" for name in wanted} <= held.get(LISTENER, {}).keys() & held.get(ROUTES, {}).keys()
         and LEAF_SECRET in held.get(SECRET, {})
     )
@@ -207,7 +209,7 @@ async def test_what_envoy_refuses_is_told_on_the_service_in_its_words(
     replica = await start("weft-0_a")
     proxy = await join("web", replica)
     await until(lambda: whole(proxy, namespace), "the proxy has everything")
-    cluster = f"{namespace}/db/80"
+    cluster = f"{namespace}/db/80/http2"
     version = proxy.model.holds[CLUSTER].pop(cluster)
     proxy.model.bad.add((CLUSTER, cluster, version))
     await proxy.close()
