@@ -16,7 +16,7 @@ from typing import Final
 from cryptography import x509
 
 from ca.providers.provider import ProviderError, RootsFile, Wanted
-from ca.providers.request_objects import Object, RequestObjects, conditions, decoded
+from ca.providers.request_objects import Object, RequestObjects, conditions, decoded, status
 
 USAGES: Final = ["digital signature", "server auth", "client auth"]
 API: Final = "cert-manager.io/v1"
@@ -75,5 +75,5 @@ def _answer(found: Object) -> bytes | None:
         return None
     if ready.status == "False" and ready.reason in {"Failed", "Denied"}:
         raise ProviderError(f"cert-manager: {ready.words}")
-    certificate = (found.get("status") or {}).get("certificate")
+    certificate = status(found).get("certificate")
     return decoded(certificate, "status.certificate") if ready.status == "True" and certificate else None

@@ -14,7 +14,7 @@ from typing import Any, Final
 from cryptography import x509
 
 from ca.providers.provider import ProviderError, RootsFile, Wanted, roots_of
-from ca.providers.request_objects import NOT_FOUND, Object, RequestObjects, conditions, decoded
+from ca.providers.request_objects import NOT_FOUND, Object, RequestObjects, conditions, decoded, status
 from kube.client import ApiError, ApiUnavailable, Client
 
 COLLECTION: Final = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
@@ -63,7 +63,7 @@ class ClusterSigner:
         for kind in ("Denied", "Failed"):
             if kind in told and told[kind].status == "True":
                 raise ProviderError(f"signer {self._signer}: the request is {kind}: {told[kind].words}")
-        certificate = (found.get("status") or {}).get("certificate")
+        certificate = status(found).get("certificate")
         return decoded(certificate, "status.certificate") if certificate else None
 
 

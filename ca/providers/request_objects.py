@@ -105,9 +105,16 @@ class RequestObjects:
 
 def conditions(found: Object) -> dict[str, Condition]:
     """The conditions of an object, by their types."""
-    listed = (found.get("status") or {}).get("conditions") or ()
-    every = (Condition(*(str(each.get(key) or "") for key in _CONDITION)) for each in listed)
-    return {each.type: each for each in every}
+    listed = status(found).get("conditions")
+    every = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    read = (Condition(*(str(each.get(key) or "") for key in _CONDITION)) for each in every)
+    return {each.type: each for each in read}
+
+
+def status(found: Object) -> Object:
+    """What a controller wrote; nothing where that is no map."""
+    written = found.get("status")
+    return written if isinstance(written, dict) else {}
 
 
 def decoded(text: object, where: str) -> bytes:

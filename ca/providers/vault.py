@@ -89,8 +89,9 @@ class Vault:
             "ttl": f"{int(wanted.lifetime.total_seconds())}s",
             "format": "pem",
         }
-        data = (await self._as_ourselves("POST", f"{self._settings.mount}/sign/{self._settings.role}", body))["data"]
+        answer = await self._as_ourselves("POST", f"{self._settings.mount}/sign/{self._settings.role}", body)
         try:
+            data = answer["data"]
             chain = data.get("ca_chain") or [data["issuing_ca"]]
             return "\n".join([data["certificate"], *chain]).encode()
         except (KeyError, TypeError, AttributeError) as error:

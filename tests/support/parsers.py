@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import parsers_ca
 import parsers_kube
+import parsers_providers
 import parsers_traffic
 import parsers_xds
 from hostile_bytes import Parser
@@ -11,6 +12,7 @@ from hostile_bytes import Parser
 PARSERS: tuple[Parser, ...] = (
     *parsers_xds.PARSERS,
     *parsers_ca.PARSERS,
+    *parsers_providers.PARSERS,
     *parsers_kube.PARSERS,
     *parsers_traffic.PARSERS,
 )

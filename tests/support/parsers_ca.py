@@ -109,13 +109,13 @@ def _wanted(key: ec.EllipticCurvePrivateKey) -> Wanted:
     return Wanted(WEB, request.sign(key, SHA256()), HOUR, frozenset())
 
 
-_WANTED = _wanted(new_key())
-_CHAIN = _SIGNER.sign(_WANTED.request_pem, START, HOUR) + _SIGNER.chain_pem
+WANTED = _wanted(new_key())
+CHAIN = _SIGNER.sign(WANTED.request_pem, START, HOUR) + _SIGNER.chain_pem
 _OTHERS = [
     _SIGNER.sign(_wanted(new_key()).request_pem, START, HOUR),
-    _SIGNER.sign(_WANTED.request_pem, START, HOUR, ca=True),
-    _SIGNER.sign(_WANTED.request_pem, START, HOUR, uris=[WEB.uri, "spiffe://cluster.local/ns/shop/sa/cart"]),
-    _SIGNER.sign(_WANTED.request_pem, START, -HOUR / 100),
+    _SIGNER.sign(WANTED.request_pem, START, HOUR, ca=True),
+    _SIGNER.sign(WANTED.request_pem, START, HOUR, uris=[WEB.uri, "spiffe://cluster.local/ns/shop/sa/cart"]),
+    _SIGNER.sign(WANTED.request_pem, START, -HOUR / 100),
     _COMPANY.pem,
 ]
 
@@ -123,7 +123,7 @@ _OTHERS = [
 @st.composite
 def _ders(draw: st.DrawFn) -> bytes:
     """Certificates with edits below the armour."""
-    found = x509.load_pem_x509_certificates(_CHAIN + b"".join(_OTHERS))
+    found = x509.load_pem_x509_certificates(CHAIN + b"".join(_OTHERS))
     made = draw(st.lists(st.sampled_from(found), min_size=1, max_size=3))
     texts = [pem(each) if draw(st.booleans()) else _armoured(draw(edited([_der(each)]))) for each in made]
     return b"".join(texts)
@@ -140,8 +140,8 @@ def _armoured(der: bytes) -> bytes:
 def leaf(content: bytes) -> None:
     """What a provider signed: it is the leaf that was asked for, or it is refused in words."""
     with contextlib.suppress(Unfit):
-        first = checked(content, _WANTED, [_COMPANY.certificate], START).certificates[0]
-        assert first.public_key() == _WANTED.request.public_key()
+        first = checked(content, WANTED, [_COMPANY.certificate], START).certificates[0]
+        assert first.public_key() == WANTED.request.public_key()
         names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         assert names.get_values_for_type(x509.UniformResourceIdentifier) == [WEB.uri]
         first.verify_directly_issued_by(_SIGNER.certificate)
@@ -246,7 +246,7 @@ PARSERS = (
         token_review,
         3,
     ),
-    Parser("provided-leaves", edited([_CHAIN, *_OTHERS]) | _ders(), leaf, 2),
+    Parser("provided-leaves", edited([CHAIN, *_OTHERS]) | _ders(), leaf, 2),
     Parser("handed-over-issuers", _files([_HANDED], HANDED), handed, 1),
     Parser("kept-issuers", _files(_KEPT, NAMES), kept, 1),
     Parser("trusted-roots-and-reports", edited([_RECORD]) | as_json(reshaped([json.loads(_RECORD)])), records, 3),

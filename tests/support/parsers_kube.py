@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,18 @@ from hypothesis import strategies as st
 
 from hostile_bytes import Parser, as_json, edited, reshaped
 from hostile_documents import well_formed
+from kube import enrolment
 from kube.collection import Collection
 from kube.follow import Follower, NotServed
 from kube.kubeconfig import alone
 from kube.settings import ClientSettings, ConfigurationError
 from mesh.build import Builder
 from mesh.settings import MeshSettings
+from smi import kept
 from sources.manifest import read_manifest
 from sources.merge import merged
 from sources.objects import reader
+from webhook import annotations as wishes
 from webhook.convert import review as converted
 from webhook.decision import NamespaceView
 from webhook.review import ReviewError, admission_request, review
@@ -43,6 +46,28 @@ EGRESS = {
         "matches": [{"kind": "HTTPRouteGroup", "name": "httproutegroup", "matches": ["a"]}],
     },
 }
+_WORDS = [
+    "permissive", "enabled", "8080,9000-9010", "10.0.0.0/8,fd00::/8", "debug", "2", "100m", "64Mi", "9090", "true",
+    ".,shop,*", "spiffe://other.example/ns/a/sa/b", '{"spec":{"backends":[]}}', "9" * 5000, "/" * 3000, "1Ei", "",
+]  # fmt: skip
+_NOTES = sorted(
+    value
+    for module in (enrolment, wishes, kept)
+    for value in vars(module).values()
+    if isinstance(value, str) and value.startswith(("weft.dev/", "prometheus.io/"))
+)
+
+
+@st.composite
+def annotated(draw: st.DrawFn) -> Any:
+    """A document with annotations and labels that mean something to us, and with values that may not."""
+    made = json.loads(json.dumps(draw(st.sampled_from(DOCUMENTS))))
+    words = st.sampled_from(_WORDS) | st.text(max_size=12)
+    for key in ("annotations", "labels"):
+        made["metadata"][key] = draw(st.dictionaries(st.sampled_from(_NOTES), words, max_size=4))
+    return made
+
+
 DOCUMENTS = [*well_formed(), EGRESS]
 _TEXTS = [json.dumps(each).encode() for each in DOCUMENTS]
 _YAML = [
@@ -163,8 +188,8 @@ def kubeconfig(content: bytes) -> None:
             assert found.at_loopback().text()
 
 
-def _reviews() -> Iterator[dict[str, Any]]:
-    for each in DOCUMENTS:
+def _reviews(documents: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    for each in documents:
         asked = {"uid": "1", "operation": "CREATE", "namespace": "hostile", "name": "x", "object": each}
         plural = f"{str(each['kind']).lower()}s"
         yield {**asked, "resource": {"group": "", "version": "v1", "resource": plural}}
@@ -200,11 +225,11 @@ def reviews(asked: tuple[str, bytes]) -> None:
 
 
 _PATHS = st.sampled_from(["/inject", "/validate", "/convert"])
-_REVIEWS = list(_reviews())
+_REVIEWS = list(_reviews(DOCUMENTS))
 _REVIEW_TEXTS = [json.dumps(each).encode() for each in _REVIEWS]
 
 PARSERS = (
-    Parser("manifests", edited(_TEXTS + _YAML) | as_json(reshaped(DOCUMENTS)), manifests, 2),
+    Parser("manifests", edited(_TEXTS + _YAML) | as_json(reshaped(DOCUMENTS) | annotated()), manifests, 2),
     Parser("egress-policies", reshaped([EGRESS]), egress, 2),
     Parser(
         "api-server-objects",
@@ -216,7 +241,12 @@ PARSERS = (
     Parser("kubeconfigs", edited([json.dumps(_KUBECONFIG).encode()]) | as_json(reshaped([_KUBECONFIG])), kubeconfig, 2),
     Parser(
         "admission-and-conversion-reviews",
-        st.tuples(_PATHS, edited(_REVIEW_TEXTS) | as_json(reshaped(_REVIEWS))),
+        st.tuples(
+            _PATHS,
+            edited(_REVIEW_TEXTS)
+            | as_json(reshaped(_REVIEWS))
+            | as_json(annotated().flatmap(lambda document: st.sampled_from(list(_reviews([document]))))),
+        ),
         reviews,
         3,
     ),
