@@ -1,14 +1,14 @@
 """The admin API: health, Problems, proxies, and what a proxy is sent. Read-only, but for controlplane.ca_api.
 
-Rule: it listens on loopback and on a Unix socket of the owner only, unless told otherwise, and it never shows key
-material.
+Rule: whatever address it listens on, it answers those on this machine (controlplane.door says who else is told what),
+and it never shows key material.
 """
 
 from __future__ import annotations
 
-import contextlib
+import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from fastapi import FastAPI, HTTPException, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from controlplane.door.doors import plain_door
+from controlplane.listening.connection import HEAD_BYTES, Bounds, Connection
+from controlplane.listening.server import Server
 from controlplane.status import Status
 from controlplane.view import problem_view, proxy_view, readiness_view, snapshot_view
 from mesh.model import PodId
@@ -67,20 +70,13 @@ def admin_api(status: Status, proxies: Callable[[], list[ProxyStatus]], registry
     return api
 
 
-class AdminServer(uvicorn.Server):
-    """Serves the admin API on given sockets; signals belong to the process, not to it."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signal handlers alone."""
-        yield
-
-
-def admin_server(api: FastAPI) -> AdminServer:
-    """A server for `serve(sockets=…)`, quiet in the log."""
-    return AdminServer(
-        uvicorn.Config(api, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
-    )
+def admin_server(api: FastAPI) -> Server:
+    """A server for `serve(sockets=…)`, quiet in the log, for those who are on this machine."""
+    config = uvicorn.Config(
+        plain_door(api), http=Connection, ws="none", log_config=None, access_log=False, lifespan="off",
+        proxy_headers=False, timeout_graceful_shutdown=2, h11_max_incomplete_event_size=HEAD_BYTES,
+    )  # fmt: skip
+    return Server(config, Bounds())
 
 
 def listen(address: str, port: int, path: Path | None) -> list[socket.socket]:
@@ -89,8 +85,12 @@ def listen(address: str, port: int, path: Path | None) -> list[socket.socket]:
     if path is not None:
         path.unlink(missing_ok=True)
         unix = socket.socket(socket.AF_UNIX)
-        unix.bind(str(path))
-        path.chmod(0o600)
+        # Nobody else can open it, not even between these lines.
+        mask = os.umask(0o177)
+        try:
+            unix.bind(str(path))
+        finally:
+            os.umask(mask)
         unix.listen()
         sockets.append(unix)
     return sockets

@@ -1,14 +1,13 @@
 """The certificate authority in the admin API: how it stands, and the three things a person may ask of it.
 
-Rule: who asks for something must be on this machine (loopback or the Unix socket), whatever address the API listens on;
-a web page that runs on this machine is not enough. No key is ever shown.
+Rule: who asks for something must be on this machine (loopback or the Unix socket), where a web page is not enough, or
+have the right in the cluster. No key is ever shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from ipaddress import ip_address
 from typing import Any, Final
 
 from cryptography import x509
@@ -19,7 +18,7 @@ from ca.authority import Authority
 from ca.rotation import Action, Wish, root_due
 from ca.settling import Issuers, fingerprint
 from ca.storage import StorageError
-from controlplane.client import ASKING
+from controlplane.door.here import check_here
 from kube.clock import SYSTEM_CLOCK, Clock
 
 SHOWN: Final = 100
@@ -119,11 +118,7 @@ async def _ask(request: Request, authority: Authority, wish: Wish) -> None:
 
 
 async def _carried_out(request: Request, work: Callable[[], Awaitable[None]]) -> None:
-    client = request.client
-    if client is not None and client.host and not ip_address(client.host).is_loopback:
-        raise HTTPException(403, "this is only done for somebody on the control plane's own machine or in its pod")
-    if ASKING not in request.headers:
-        raise HTTPException(403, f"a request that changes something carries the header {ASKING}")
+    check_here(request, "this is only done for somebody on the control plane's own machine or in its pod")
     try:
         await work()
     except StorageError as error:

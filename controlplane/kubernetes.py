@@ -7,6 +7,7 @@ serves; what is written to the cluster is written by the holder of the Lease, bu
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import structlog
 
@@ -21,6 +22,7 @@ from ca.storage import StorageError
 from ca.token_review import ReviewSettings, TokenReviewer
 from controlplane.cluster import Cluster, Namespaces, ProblemNews, RejectionNews, version_of
 from controlplane.cluster_metrics import ClusterCollector
+from controlplane.door.serving import GuardedServer, GuardedSettings
 from controlplane.duties.announcing import Announcer
 from controlplane.duties.callers import CaBundles
 from controlplane.duties.duty import Duties, Duty
@@ -77,8 +79,7 @@ async def control_plane(settings: KubernetesSettings, client: Client, clock: Clo
     plane.parts["lease"] = lambda: leadership.run(held.perform)
     # Only the replica that has a proxy's stream hears what it refuses; Events have names that do not double.
     plane.parts["rejections"] = Duties([rejected.duty], clock).perform
-    if settings.metrics_port is not None:
-        plane.parts["metrics API"] = _metrics_server(settings, settings.metrics_port, client, plane, clock).run
+    _served(settings, client, plane, clock)
     return plane
 
 
@@ -149,17 +150,21 @@ def _duties(
     return serving, [trust.duty, serving.duty, callers.duty, *served]
 
 
-def _metrics_server(
-    settings: KubernetesSettings, port: int, client: Client, plane: ControlPlane, clock: Clock
-) -> MetricsServer:
-    """The SMI metrics API, with a certificate for the Service that the API server calls."""
+def _certificate(settings: KubernetesSettings, plane: ControlPlane) -> Certificate:
+    """The one for the Service that leads to us."""
+    leaf = plane.authority.server_certificate(settings.server_names, settings.server_addresses)
+    return Certificate(chain=leaf.chain_pem, key=leaf.key_pem)
 
-    def certificate() -> Certificate:
-        leaf = plane.authority.server_certificate(settings.server_names, settings.server_addresses)
-        return Certificate(chain=leaf.chain_pem, key=leaf.key_pem)
 
-    listening = MetricsApiSettings(address=settings.metrics_address, port=port)
-    return MetricsServer(listening, plane.telling, client, certificate, clock)
+def _served(settings: KubernetesSettings, client: Client, plane: ControlPlane, clock: Clock) -> None:
+    """What is served besides: the SMI metrics API to the API server, the admin API to those who show a token."""
+    certificate = partial(_certificate, settings, plane)
+    if settings.metrics_port is not None:
+        at = MetricsApiSettings(address=settings.metrics_address, port=settings.metrics_port)
+        plane.parts["metrics API"] = MetricsServer(at, plane.telling, client, certificate, clock).run
+    if settings.admin_tls_port is not None:
+        door = GuardedSettings(address=settings.admin_tls_address, port=settings.admin_tls_port)
+        plane.parts["guarded admin API"] = GuardedServer(door, plane.api, client, certificate, clock).run
 
 
 def _announcers(

@@ -15,16 +15,18 @@ from functools import partial
 from typing import Any, Protocol
 
 import structlog
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from ca.authority import Authority
 from ca.providers.settings import SpireFile
-from controlplane.admin import AdminServer, admin_api, admin_server, listen
+from controlplane.admin import admin_api, admin_server, listen
 from controlplane.ca_api import ca_routes
 from controlplane.ca_metrics import AuthorityCollector
 from controlplane.describe.api import describe_routes
 from controlplane.federated import FederationCollector, bundle_endpoint, federation_routes
 from controlplane.federating import Federation, Foreign
+from controlplane.listening.server import Server
 from controlplane.metrics import ControlPlaneCollector
 from controlplane.onlooking import Onlooker
 from controlplane.pipeline import Pipeline
@@ -71,7 +73,9 @@ class ControlPlane:
     cache: Cache
     authority: Authority
     server: XdsServer
-    admin: AdminServer
+    api: FastAPI
+    """The admin API, for whatever else serves it."""
+    admin: Server
     status: Status
     registry: CollectorRegistry
     telling: Telling
@@ -225,6 +229,7 @@ def assemble(
         cache=cache,
         authority=authority,
         server=server,
+        api=api,
         admin=admin_server(api),
         status=status,
         registry=registry,

@@ -16,7 +16,8 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
-from controlplane.admin import AdminServer
+from controlplane.listening.connection import HEAD_BYTES, Bounds, Connection
+from controlplane.listening.server import Server
 from kube.client import ApiError, ApiUnavailable, Client, ClientSettings
 from kube.clock import SYSTEM_CLOCK, Clock
 from mesh.settings import MeshSettings
@@ -35,6 +36,9 @@ PORT: Final = 9443
 KEPT_SECONDS: Final = 180
 """How long an idle connection stays: longer than the API server keeps it (90 s), so that it is the one who ends it and
 never sends a question into a connection that is just being closed."""
+
+CLIENTS: Final = 512
+"""Connections at once. The API server asks over few, and one that waits between two questions makes room."""
 
 LAST_SECONDS: Final = 10
 """How long questions that are being answered may go on when the process ends."""
@@ -80,7 +84,7 @@ class Webhook:
         self.state = State()
         self.serving = asyncio.Event()
         self.port = settings.port
-        self._server: AdminServer | None = None
+        self._server: Server | None = None
         self._said = ""
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -123,10 +127,13 @@ class Webhook:
             self.serving.set()
             await self._server.serve(sockets=[listening])
 
-    def _made(self, parts: Parts) -> AdminServer:
-        return AdminServer(
+    def _made(self, parts: Parts) -> Server:
+        return Server(
             uvicorn.Config(
                 webhook_api(parts),
+                http=Connection,
+                ws="none",
+                proxy_headers=False,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -134,7 +141,9 @@ class Webhook:
                 timeout_keep_alive=KEPT_SECONDS,
                 timeout_graceful_shutdown=LAST_SECONDS,
                 ssl_context_factory=lambda _config, _default: self.certificates.context,
-            )
+                h11_max_incomplete_event_size=HEAD_BYTES,
+            ),
+            Bounds(connections=CLIENTS),
         )
 
     async def _native(self, client: Asks | None) -> bool:

@@ -21,6 +21,8 @@ XDS: Final = 15012
 """The control plane's xDS server, over TLS."""
 CONTROL_PLANE_ADMIN: Final = 15014
 """The control plane's admin API and metrics."""
+ADMIN_TLS: Final = 15016
+"""The same over TLS, for those who show a token."""
 METRICS_API: Final = 15017
 """The control plane's aggregated API server, over TLS."""
 WEBHOOK: Final = 9443

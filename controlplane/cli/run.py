@@ -57,6 +57,9 @@ def run(
     ] = TransportKind.OWN,
     admin_address: Annotated[str, typer.Option(help="The address of the admin API.")] = "127.0.0.1",
     admin_port: Annotated[int, typer.Option(help="The port of the admin API.")] = ports.CONTROL_PLANE_ADMIN,
+    admin_tls_port: Annotated[
+        int | None, typer.Option(help="With --kubernetes: the admin API over TLS, for those who show a token.")
+    ] = None,
     admin_socket: Annotated[Path | None, typer.Option(help="The admin API on a Unix socket too.")] = None,
     trust_domain: options.TrustDomain = options.DEFAULT_TRUST_DOMAIN,
     trust_domain_alias: options.TrustDomainAlias = None,
@@ -130,6 +133,7 @@ def run(
                 client=ClientSettings(kubeconfig, context),
                 webhook_certificate=webhook_certificate,
                 metrics_port=metrics_api_port,
+                admin_tls_port=admin_tls_port,
             )
         )
     else:

@@ -1,6 +1,7 @@
 """What `weft check` looks at in a cluster where Weft is installed: do its parts run, and do the others reach them.
 
-Rule: nothing is written; the one create it asks for is a dry run, which proves that the API server reaches the webhook.
+Rule: nothing is written; what it asks to be created is a dry run, which proves that the API server reaches the webhook,
+and a token for asking the control plane.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from controlplane.check import Line, problems, proxies
+from controlplane.door.doors import TOKEN_HEADER
+from controlplane.door.tokens import AUDIENCE
 from controlplane.install.aggregated import metrics_api
 from controlplane.install.before import ADMISSION, SMI_GROUPS, Asks
 from controlplane.install.release import CRD_PATH
@@ -20,6 +23,11 @@ DEPLOYMENTS: Final = {"weft": "The control plane", "weft-webhook": "The webhook"
 
 WEBHOOKS: Final = "weft-webhook"
 """The name of both webhook configurations."""
+
+VIEWER: Final = "weft-viewer"
+"""The chart's ServiceAccount that may look at everything and change nothing."""
+SECONDS: Final = 600
+"""How long its token lives, at least what the API server gives."""
 
 UNREACHED: Final = "failed calling webhook"
 """How the API server begins when it got no answer from a webhook."""
@@ -145,23 +153,34 @@ async def _mesh(client: Asks, namespace: str) -> AsyncIterator[Line]:
     pods = (await client.request("GET", f"/api/v1/namespaces/{namespace}/pods", query=selector))["items"]
     ready = [pod["metadata"]["name"] for pod in pods if _ready(pod)]
     connected: list[dict[str, Any]] = []
-    for index, name in enumerate(ready):
-        admin = f"/api/v1/namespaces/{namespace}/pods/{name}:{ports.CONTROL_PLANE_ADMIN}/proxy"
-        try:
-            connected += await client.request("GET", f"{admin}/proxies")
-            if index == 0:
-                for line in problems(await client.request("GET", f"{admin}/problems")):
+    asked = "their token could not be had"
+    try:
+        shown = {TOKEN_HEADER: f"Bearer {await _token(client, namespace)}"} if ready else {}
+        for asked in ready:
+            admin = f"/api/v1/namespaces/{namespace}/pods/https:{asked}:{ports.ADMIN_TLS}/proxy"
+            connected += await client.request("GET", f"{admin}/proxies", headers=shown)
+            if asked == ready[0]:
+                for line in problems(await client.request("GET", f"{admin}/problems", headers=shown)):
                     yield line
-        except ApiError as error:
-            yield Line(
-                False,
-                f"The control plane's pod {name} could not be asked through the API server: {error.message}",
-                "you need `get` on pods/proxy there; or use `kubectl port-forward` and `weft check --admin URL`",
-            )
-            return
+    except ApiError as error:
+        yield Line(
+            False,
+            f"The control plane's pods could not be asked through the API server ({asked}): {error.message}",
+            f"you need `get` on pods/proxy and `create` on serviceaccounts/token of {VIEWER} there; or use "
+            "`kubectl port-forward` and `weft check --admin URL`",
+        )
+        return
     if ready:
         for line in proxies(connected):
             yield line
+
+
+async def _token(client: Asks, namespace: str) -> str:
+    """One of a few minutes for the account that may look, and for nobody but the control plane."""
+    spec = {"audiences": [AUDIENCE], "expirationSeconds": SECONDS}
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{VIEWER}/token"
+    return str((await client.request("POST", path, body=body))["status"]["token"])
 
 
 def _ready(pod: Mapping[str, Any]) -> bool:

@@ -55,7 +55,10 @@ _OTHERS: Final = {
 class Asks(Protocol):
     """As much of kube.client.Client as is needed."""
 
-    async def request(self, method: str, path: str, *, query: Mapping[str, str] = ..., body: object = None) -> Any:
+    async def request(
+        self, method: str, path: str, *, query: Mapping[str, str] = ..., body: object = None,
+        headers: Mapping[str, str] = ...,
+    ) -> Any:  # fmt: skip
         """The decoded answer. Raises ApiError and ApiUnavailable."""
 
 

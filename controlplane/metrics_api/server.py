@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 import structlog
 from fastapi import FastAPI, Request, Response
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from controlplane.listening import connection
 from controlplane.metrics_api import discovery, documents
 from controlplane.metrics_api.callers import FrontProxy, Requests
 from controlplane.metrics_api.paths import GROUP, Asked, asked
@@ -45,7 +45,7 @@ class RefusedError(Exception):
         self.code, self.reason, self.message = code, reason, message
 
 
-class Connection(H11Protocol):
+class Connection(connection.Connection):
     """An HTTP/1.1 connection that says in its requests' scope which certificate was shown."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

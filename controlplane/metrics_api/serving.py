@@ -7,8 +7,6 @@ everybody a stranger, and what was known before in force.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -16,7 +14,8 @@ from typing import Final
 import structlog
 import uvicorn
 
-from controlplane.admin import AdminServer
+from controlplane.listening.connection import HEAD_BYTES, Bounds
+from controlplane.listening.server import Server, serve_at
 from controlplane.metrics_api.callers import Requests, front_proxy
 from controlplane.metrics_api.rights import Rights
 from controlplane.metrics_api.server import Connection, MetricsApi
@@ -65,24 +64,19 @@ class MetricsServer:
 
     async def run(self) -> None:
         """Serve until cancelled. Raises OSError where the port is taken."""
-        family = socket.AF_INET6 if ":" in self._settings.address else socket.AF_INET
-        with socket.create_server((self._settings.address, self._settings.port), family=family) as listening:
-            self.port = listening.getsockname()[1]
-            server = self._server()
-            looking = asyncio.create_task(self._look())
-            serve = asyncio.create_task(server.serve(sockets=[listening]))
-            self.serving.set()
-            try:
-                await asyncio.shield(serve)
-            finally:
-                looking.cancel()
-                server.should_exit = True
-                with contextlib.suppress(asyncio.CancelledError):
-                    await serve
+        looking = asyncio.create_task(self._look())
+        try:
+            await serve_at(self._server(), self._settings.address, self._settings.port, self._listening)
+        finally:
+            looking.cancel()
 
-    def _server(self) -> AdminServer:
+    def _listening(self, port: int) -> None:
+        self.port = port
+        self.serving.set()
+
+    def _server(self) -> Server:
         context = Handshakes(self._served).context
-        return AdminServer(
+        return Server(
             uvicorn.Config(
                 self._api.app(),
                 http=Connection,
@@ -95,7 +89,9 @@ class MetricsServer:
                 timeout_keep_alive=KEPT,
                 timeout_graceful_shutdown=2,
                 ssl_context_factory=lambda _config, _default: context,
-            )
+                h11_max_incomplete_event_size=HEAD_BYTES,
+            ),
+            Bounds(),
         )
 
     def _served(self) -> Served:

@@ -1,7 +1,7 @@
 """GET /tap of the admin API: the requests of some pods, as they happen, one JSON object a line.
 
-Rule: it is answered to somebody on the control plane's own machine (loopback or the Unix socket) alone, wherever the
-API listens. Nobody who reads slowly is waited for: what he misses is counted and told to him.
+Rule: it is answered to somebody on the control plane's own machine (loopback or the Unix socket), and to who has the
+right in the cluster. Nobody who reads slowly is waited for: what he misses is counted and told to him.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import asdict
-from ipaddress import ip_address
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 
-from controlplane.client import ASKING
+from controlplane.door.here import check_here
 from controlplane.tap.wanted import Target, Wanted, target
 from mesh.model import PodId
 from xds.names import node_id
@@ -28,6 +27,7 @@ UNREAD: Final = 1_000
 LOOK_EVERY: Final = 1.0
 """Seconds between two looks at which pods there are; as often a reader is told an empty line."""
 WATCHERS: Final = 32
+ELSEWHERE: Final = "requests are shown to somebody on the control plane's own machine or in its pod"
 
 
 def tap_routes(taps: Taps | None, known: Callable[[], Iterable[PodId]]) -> APIRouter:
@@ -46,7 +46,7 @@ def tap_routes(taps: Taps | None, known: Callable[[], Iterable[PodId]]) -> APIRo
         peer: str = "",
         port: int = 0,
     ) -> StreamingResponse:
-        _only_here(request)
+        check_here(request, ELSEWHERE)
         if taps is None:
             raise HTTPException(409, "requests of this mesh can't be watched: its control plane runs with --no-tap")
         try:
@@ -124,11 +124,3 @@ def request_view(request: Told) -> dict[str, Any]:
 
 def _line(value: dict[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode() + b"\n"
-
-
-def _only_here(request: Request) -> None:
-    client = request.client
-    if client is not None and client.host and not ip_address(client.host).is_loopback:
-        raise HTTPException(403, "requests are shown to somebody on the control plane's own machine or in its pod only")
-    if ASKING not in request.headers:
-        raise HTTPException(403, f"who wants to see requests sends the header {ASKING}, which no web page can")

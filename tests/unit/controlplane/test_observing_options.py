@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from controlplane.cli import observing
 from controlplane.cli.main import command_line
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command configures the process's logging, to a stream that goes with the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("command", ["run", "up"])

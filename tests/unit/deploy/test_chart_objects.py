@@ -92,8 +92,8 @@ def test_the_ports_are_those_that_the_code_listens_on() -> None:
     found = {
         port["name"]: port["containerPort"] for _, pod in pod_specs(documents) for port in pod["containers"][0]["ports"]
     }
-    control_plane = {"xds": ports.XDS, "admin": ports.CONTROL_PLANE_ADMIN, "metrics-api": ports.METRICS_API}
-    assert found == {**control_plane, "https": ports.WEBHOOK}
+    admin = {"admin": ports.CONTROL_PLANE_ADMIN, "admin-tls": ports.ADMIN_TLS}
+    assert found == {**admin, "xds": ports.XDS, "metrics-api": ports.METRICS_API, "https": ports.WEBHOOK}
 
 
 def test_where_the_autoscaler_decides_no_replicas_are_written() -> None:
@@ -121,7 +121,7 @@ def test_the_admin_port_is_open_to_those_named_only() -> None:
         policy = one(rendered(values), "NetworkPolicy", "weft")
         return {rule["ports"][0]["port"]: rule.get("from") for rule in policy["spec"]["ingress"]}
 
-    assert opened({}) == {ports.XDS: None, ports.METRICS_API: None}
+    assert opened({}) == {ports.XDS: None, ports.METRICS_API: None, ports.ADMIN_TLS: None}
     assert opened(FULL)[ports.CONTROL_PLANE_ADMIN] == FULL["networkPolicy"]["metricsFrom"]
 
 

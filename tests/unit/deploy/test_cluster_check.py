@@ -31,13 +31,18 @@ class FakeCluster:
         self.refused = refused
 
     async def request(
-        self, _method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None
-    ) -> Any:
+        self, _method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:  # fmt: skip
         if path == REVIEWS:
             return {"status": {"allowed": body["spec"]["resourceAttributes"]["resource"] not in self.refused}}
         answer = self.answers.get(path, ApiError(404, "NotFound", f"{path} not found"))
         if isinstance(answer, ApiError):
             raise answer
+        if path.startswith(ADMIN):
+            assert headers == {"weft-token": "Bearer a-token"}
+        if path == TOKEN:
+            assert body["spec"]["audiences"] == ["weft-admin"]
         if path == TRIED:
             assert query == {"dryRun": "All"}
         return copy.deepcopy(answer)
@@ -70,7 +75,8 @@ EMPTY = {
     f"{HOOKS}/mutatingwebhookconfigurations": {"items": []},
 }
 POD = {"metadata": {"name": "weft-1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
-ADMIN = f"{PODS}/weft-1:15014/proxy"
+ADMIN = f"{PODS}/https:weft-1:15016/proxy"
+TOKEN = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/weft-viewer/token"
 HOOK = {"webhooks": [{"clientConfig": {"caBundle": "Q0E="}}]}
 WELL = {
     f"{APPS}/weft": deployment(),
@@ -79,6 +85,7 @@ WELL = {
     f"{HOOKS}/mutatingwebhookconfigurations/weft-webhook": HOOK,
     f"{HOOKS}/validatingwebhookconfigurations/weft-webhook": HOOK,
     TRIED: {},
+    TOKEN: {"status": {"token": "a-token"}},
     PODS: {"items": [POD]},
     f"{ADMIN}/proxies": [{"node": "shop/web-1", "types": {"Cluster": {"state": "synced", "error": ""}}}],
     f"{ADMIN}/problems": [],
@@ -217,4 +224,4 @@ async def test_a_rejected_configuration_and_a_problem_are_told() -> None:
 
 async def test_a_control_plane_that_may_not_be_asked_is_told() -> None:
     (line,) = await broken({f"{ADMIN}/proxies": ApiError(403, "Forbidden", "pods/proxy is forbidden")})
-    assert "weft-1 could not be asked" in line.sentence
+    assert "could not be asked through the API server (weft-1)" in line.sentence

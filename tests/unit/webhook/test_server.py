@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 import uvicorn
 
-from controlplane.admin import AdminServer
+from controlplane.listening.connection import Bounds, Connection
+from controlplane.listening.server import Server
 from kube.client import ApiUnavailable
 from webhook import server
 from webhook.decision import NamespaceView
@@ -54,7 +55,8 @@ async def serving(made: Parts) -> AsyncIterator[Ask]:
     """The API on loopback, and a way to ask it: method, path, JSON or bytes -> code, JSON or text, headers."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    running = AdminServer(uvicorn.Config(webhook_api(made), log_config=None, access_log=False, lifespan="off"))
+    config = uvicorn.Config(webhook_api(made), http=Connection, log_config=None, access_log=False, lifespan="off")
+    running = Server(config, Bounds())
     task = asyncio.create_task(running.serve(sockets=[listening]))
     async with aiohttp.ClientSession() as session:
 
