@@ -6,7 +6,9 @@ The node takes every pod that no node has, so these tests have an API server of 
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ import pytest
 
 from api_server import ApiServer, start_api_server
 from bare_node import alive, descendants, until_gone
-from cluster_node import ClusterNode, condition, is_ready, path_of, shop
+from cluster_node import WEFT, ClusterNode, condition, is_ready, path_of, shop
 from controlplane.client import AdminClient
 from local.requirements import unmet
 from local.state import control_socket
+from shown_commands import essence, shown
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+FIRST_HOUR = Path(__file__).parents[2] / "docs" / "first-hour.md"
 ALL = 5
 """Pods of the shop."""
 
@@ -99,10 +103,10 @@ def test_a1_an_annotation_opens_a_running_workload_and_weft_describe_says_why(no
     annotate(node, name, "permissive")
     node.until(lambda: node.ask("shop/intruder", url)["statuses"] == {"200": 1}, "the intruder is let in")
     why = {"value": "permissive", "because": f"annotation weft.dev/access of Pod shop/{name}"}
-    assert described(node, name)["modes"]["access"] == why
+    assert described(node, "pod", name)["modes"]["access"] == why
     annotate(node, name, None)
     node.until(lambda: node.ask("shop/intruder", url)["statuses"] == {"403": 1}, "the intruder is refused again")
-    assert described(node, name)["modes"]["access"] == {"value": "enforced", "because": "the mesh's setting"}
+    assert described(node, "pod", name)["modes"]["access"] == {"value": "enforced", "because": "the mesh's setting"}
     (after,) = [each for each in node.pods("shop") if each["metadata"]["name"] == name]
     assert after["metadata"]["uid"] == pod["metadata"]["uid"]
 
@@ -114,11 +118,32 @@ def annotate(node: ClusterNode, pod: str, access: str | None) -> None:
     node.api("PATCH", f"/api/v1/namespaces/shop/pods/{pod}", notes, content_type=merge).expect()
 
 
-def described(node: ClusterNode, pod: str) -> dict[str, Any]:
+def described(node: ClusterNode, kind: str, name: str) -> dict[str, Any]:
     socket = control_socket(node.name)
     assert socket is not None
-    found: dict[str, Any] = AdminClient(socket).get(f"/describe/pod/shop/{pod}")
+    found: dict[str, Any] = AdminClient(socket).get(f"/describe/{kind}/shop/{name}")
     return found
+
+
+def test_commands_of_the_first_hour_print_what_its_page_shows(node: ClusterNode) -> None:
+    """The first line of a table or a sentence, and of `weft tap` the refusal with its reason."""
+
+    def printed(words: tuple[str, ...]) -> str:
+        command = [*WEFT, *words, "--name", node.name]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+
+    node.apply([split(v1=90, v2=10)])
+    node.until(lambda: "catalog-canary" in str(described(node, "service", "catalog")), "the split is known")
+    ending = {"proxies", "stat", "edges", "authz"}
+    commands = [
+        each for each in shown(FIRST_HOUR, "weft") if each.words[0] in ending or each.words[-2:] == ("--max", "1")
+    ]
+    with ThreadPoolExecutor(len(commands)) as together:
+        answers = list(together.map(printed, [each.words for each in commands]))
+    assert {each.words[0] for each in commands} == {*ending, "tap"}
+    for each, answer in zip(commands, answers, strict=True):
+        line = -1 if each.words[0] == "tap" else 0
+        assert essence(answer)[line] == each.lines[line], each.words
 
 
 def test_a_pod_that_ends_by_itself_has_succeeded_and_its_sidecar_has_ended(node: ClusterNode) -> None:
