@@ -31,6 +31,7 @@ REASONS: Final = {
     "F6": "LeftOut",
     "H2": "ProtocolsDiffer",
     "H3": "InvalidMode",
+    "H4": "InvalidFederatedIdentity",
     "H6": "InvalidMode",
     "V1": "UnknownVersion",
     "V2": "InvalidAnnotation",

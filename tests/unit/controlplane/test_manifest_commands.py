@@ -66,7 +66,7 @@ def test_translate_prints_what_a_role_is_sent(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     shown: dict[str, Any] = json.loads(result.output)
     assert list(shown) == ["Cluster"]
-    assert shown["Cluster"]["test/web-v1/80"]["resource"]["type"] == "EDS"
+    assert shown["Cluster"]["test/web-v1/80/http2"]["resource"]["type"] == "EDS"
 
 
 def test_translate_prints_yaml_that_says_the_same_as_its_json(folder: Path) -> None:
