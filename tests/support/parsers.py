@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import parsers_admin
 import parsers_ca
 import parsers_kube
 import parsers_providers
@@ -11,6 +12,7 @@ from hostile_bytes import Parser
 
 PARSERS: tuple[Parser, ...] = (
     *parsers_xds.PARSERS,
+    *parsers_admin.PARSERS,
     *parsers_ca.PARSERS,
     *parsers_providers.PARSERS,
     *parsers_kube.PARSERS,
