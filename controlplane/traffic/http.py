@@ -1,4 +1,8 @@
-"""Plain HTTP questions to sidecars and to Prometheus. Rule: whatever goes wrong is an OSError."""
+"""Plain HTTP questions to sidecars and to Prometheus.
+
+Rule: whatever goes wrong is an OSError. Whoever answers may be hostile: redirects are not followed, for who answers
+must not choose whom we ask, and nothing is unpacked, for it may be a thousand times as long as it looks.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +34,11 @@ class Http:
         import aiohttp  # noqa: PLC0415
 
         if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), auto_decompress=False, headers={"accept-encoding": "identity"}
+            )
         try:
-            async with self._session.request(method, url, data=form) as answer:
+            async with self._session.request(method, url, data=form, allow_redirects=False) as answer:
                 body = bytearray()
                 async for chunk in answer.content.iter_any():
                     body += chunk
