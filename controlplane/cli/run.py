@@ -27,6 +27,7 @@ from controlplane.cli import observing, options
 from controlplane.cli.durations import IntermediateLifetime, LeafLifetime, RootLifetime
 from controlplane.cli.output import fail
 from controlplane.settings import ControlPlaneSettings, KubernetesSettings, PlaneSettings, WebhookCertificate
+from controlplane.undumped import keep_memory
 from kube.settings import ClientSettings, ConfigurationError
 from mesh.settings import Access, AccessLog, Egress, MeshSettings, Mtls
 from proxy import ports
@@ -142,6 +143,7 @@ def run(
         )
     allow_connections()
     try:
+        keep_memory()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serving)
     except (StorageError, OSError, ConfigurationError, ProviderSettingsError) as error:

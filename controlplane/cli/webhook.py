@@ -19,6 +19,7 @@ import uvloop
 from controlplane import logs
 from controlplane.cli.options import DEFAULT_TRUST_DOMAIN
 from controlplane.cli.output import fail
+from controlplane.undumped import keep_memory
 from controlplane.webhook import PORT, NativeSidecars, Webhook, WebhookSettings
 from kube.client import ClientSettings, ConfigurationError
 from kube.problem import Ref
@@ -173,6 +174,7 @@ def webhook(
         kubernetes=ClientSettings(kubeconfig=kubeconfig, context=context),
     )
     try:
+        keep_memory()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
     except ExceptionGroup as group:
