@@ -110,7 +110,7 @@ def command(process: Process, words: str) -> str:
 
 
 async def streams(process: Process) -> tuple[Proxy, bytes, list[str]]:
-    """A proxy that stays, the key of the leaf it got, and the tokens that were shown: a good one and some that are not."""
+    """A proxy that stays, the key of the leaf it got, and tokens that were shown: a good one and others."""
     identity = Identity("cluster.local", world.NAMESPACE, "client")
     issuer = TokenIssuer.open(process.ca, "cluster.local")
     good = issuer.issue(identity, PodId("test", "client-0"), timedelta(hours=1))
