@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import typer
 
 from controlplane.cli import options
-from controlplane.cli.output import fail, show_json, show_table
+from controlplane.cli.output import fail, say, show_json, show_table
 from controlplane.cli.proxies import Admin, admin_client
 from controlplane.client import ASKING, AdminClient, Unreachable
 
@@ -111,7 +111,7 @@ def _told(found: dict[str, Any], sentence: str, as_json: bool) -> None:
     if as_json:
         show_json(found)
     else:
-        print(sentence)
+        say(sentence)
 
 
 def _show(found: dict[str, Any], federation: dict[str, Any]) -> None:
@@ -119,49 +119,49 @@ def _show(found: dict[str, Any], federation: dict[str, Any]) -> None:
     rows += [_row("also trusted", each) for each in found["bundle"] if each["sha256"] != found["root"]["sha256"]]
     show_table(["ISSUER", "NAME", "ENDS", "LEFT"], rows)
     rotation = found["rotation"]
-    print(PHASES[rotation["phase"]])
+    say(PHASES[rotation["phase"]])
     if rotation["phase"] != "none":
-        print(f"  begun because {rotation['reason']}")
-        print(f"  {rotation['step']}: {rotation['why']}")
+        say(f"  begun because {rotation['reason']}")
+        say(f"  {rotation['step']}: {rotation['why']}")
     _show_domain(found["trust_domain"], rotation)
     _show_federation(federation)
     for what in ("replicas_behind", "not_acknowledged", "away"):
         for each in rotation[what]:
-            print(f"  {what.replace('_', ' ')}: {each}")
+            say(f"  {what.replace('_', ' ')}: {each}")
     if found["trouble"]:
-        print(f"Certificates can't be kept: {found['trouble']}")
+        say(f"Certificates can't be kept: {found['trouble']}")
     if found["provider"] is not None:
         show_provider(found["provider"])
 
 
 def _show_domain(domain: dict[str, Any], rotation: dict[str, Any]) -> None:
     others = [each for each in domain["accepted"] if each != domain["signs"]]
-    print(f"Trust domain {domain['signs']}{', and accepted: ' + ', '.join(others) if others else ''}.")
+    say(f"Trust domain {domain['signs']}{', and accepted: ' + ', '.join(others) if others else ''}.")
     if domain["phase"] != "none":
-        print(f"  {DOMAIN_PHASES[domain['phase']].format(**domain)}")
+        say(f"  {DOMAIN_PHASES[domain['phase']].format(**domain)}")
         if rotation["phase"] == "none":
-            print(f"  {rotation['step']}: {rotation['why']}")
+            say(f"  {rotation['step']}: {rotation['why']}")
 
 
 def _show_federation(federation: dict[str, Any]) -> None:
     for each in federation["federates_with"]:
         since = f", fetched {each['fetched']}" if each["fetched"] else ""
-        print(f"Federates with {each['trust_domain']}; roots: {each['roots']}{since}.")
+        say(f"Federates with {each['trust_domain']}; roots: {each['roots']}{since}.")
         if each["trouble"]:
-            print(f"  {each['trouble']}")
+            say(f"  {each['trouble']}")
     if federation["trouble"]:
-        print(f"The file of other meshes {federation['trouble']}")
+        say(f"The file of other meshes {federation['trouble']}")
 
 
 def show_provider(provider: dict[str, Any]) -> None:
     """Who signs workloads' leaves in Weft's place, for people."""
-    print(f"Workloads' certificates are signed by {provider['name']}; the issuers above are for Weft's own servers.")
+    say(f"Workloads' certificates are signed by {provider['name']}; the issuers above are for Weft's own servers.")
     for root in provider.get("roots", ()):
-        print(f"  root {root['subject']}, {root['state']}, ends {root['not_after']}")
+        say(f"  root {root['subject']}, {root['state']}, ends {root['not_after']}")
     for each in provider.get("waiting_for", ()):
-        print(f"  has not acknowledged its roots: {each}")
+        say(f"  has not acknowledged its roots: {each}")
     if provider["trouble"]:
-        print(f"Workloads' certificates can't be kept: {provider['trouble']}")
+        say(f"Workloads' certificates can't be kept: {provider['trouble']}")
 
 
 def _row(what: str, certificate: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from controlplane.check import Line, checks
 from controlplane.cli import options
-from controlplane.cli.output import show_json
+from controlplane.cli.output import harmless, show_json
 from controlplane.cli.proxies import Admin, admin_client
 from controlplane.install.chart import NAMESPACE
 from controlplane.install.look import cluster
@@ -47,6 +47,6 @@ def check(
 
 def _show(line: Line) -> None:
     mark = ("✓ ", "green") if line.ok else ("× ", "red")
-    Console(soft_wrap=True).print(Text.assemble(mark, line.sentence))
+    Console(soft_wrap=True).print(Text.assemble(mark, harmless(line.sentence)))
     if not line.ok and line.hint:
-        Console(soft_wrap=True).print(Text(f"  {line.hint}", style="dim"))
+        Console(soft_wrap=True).print(Text(harmless(f"  {line.hint}"), style="dim"))

@@ -13,6 +13,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from controlplane.cli.output import harmless
+
 Value = Mapping[str, Any]
 MODES = {"mtls": "mTLS", "access": "access", "egress": "egress", "access_log": "access log"}
 
@@ -106,7 +108,7 @@ def _heading(text: str) -> Text:
 
 
 def _indented(text: str, style: str = "", by: int = 2) -> Padding:
-    return Padding(Text(text, style=style), (0, 0, 0, by), expand=False)
+    return Padding(Text(harmless(text), style=style), (0, 0, 0, by), expand=False)
 
 
 def _modes(modes: Value) -> Iterable[RenderableType]:
@@ -215,7 +217,7 @@ def _table(*columns: str) -> Table:
 
 
 def _cells(*cells: str, style: str = "") -> list[Text]:
-    return [Text(cell, style=style) for cell in cells]
+    return [Text(harmless(cell), style=style) for cell in cells]
 
 
 def _port_name(port: Value) -> str:

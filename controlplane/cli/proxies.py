@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from controlplane.cli import options
-from controlplane.cli.output import fail, show_json, show_table
+from controlplane.cli.output import fail, say, show_json, show_table
 from controlplane.client import AdminClient, Unreachable
 from local.state import control_socket
 from proxy import ports
@@ -40,7 +40,7 @@ def proxies(
         for proxy in found:
             for kind, state in proxy["types"].items():
                 if state["error"]:
-                    print(f"{proxy['node']} rejected {COLUMNS.get(kind, kind)}: {state['error']}")
+                    say(f"{proxy['node']} rejected {COLUMNS.get(kind, kind)}: {state['error']}")
     if any(state["state"] == "rejected" for proxy in found for state in proxy["types"].values()):
         raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
+from controlplane.cli.output import harmless
 from controlplane.traffic.spans import written
 
 Answer = dict[str, Any]
@@ -79,7 +80,9 @@ def table_of(columns: Sequence[Column], rows: Iterable[Row]) -> Table:
             overflow="ellipsis",
         )
     for row in rows:
-        table.add_row(*(Text(column.cell(row), style=_style(column, row), no_wrap=True) for column in columns))
+        table.add_row(
+            *(Text(harmless(column.cell(row)), style=_style(column, row), no_wrap=True) for column in columns)
+        )
     return table
 
 
