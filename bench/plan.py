@@ -16,6 +16,8 @@ from typing import Final
 from bench.world import TRUST_DOMAIN, Folder
 from ca.authority import Authority
 from ca.tokens import TokenIssuer
+from controlplane.plane import translation
+from controlplane.settings import ControlPlaneSettings
 from mesh.build import Builder
 from mesh.settings import MeshSettings
 from sources.folder import FolderSource
@@ -23,7 +25,7 @@ from xds import pb
 from xds.names import BUNDLE_SECRET, LEAF_SECRET, node_id
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET
 from xds.snapshot import Snapshot, World
-from xds.translate.world import TranslateSettings, Translator
+from xds.translate.world import Translator
 
 NUMBERED: Final = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, EXTENSION, SECRET)
 """The load client's numbers of the types."""
@@ -41,9 +43,10 @@ Request = tuple[str, bool, bytes]
 def world_of(folder: Folder, ca_folder: Path) -> World:
     """What the server will make of these manifests."""
     resources = FolderSource([folder.path]).read()
-    settings = MeshSettings(trust_domain=TRUST_DOMAIN, access=folder.size.access)
+    mesh = MeshSettings(trust_domain=TRUST_DOMAIN, access=folder.size.access)
+    settings = ControlPlaneSettings(paths=(folder.path,), ca_folder=ca_folder, mesh=mesh)
     bundle = Authority.open(ca_folder, TRUST_DOMAIN).bundle_pem().decode()
-    return Translator(TranslateSettings()).translate(Builder(settings).build(resources), bundle)
+    return Translator(translation(settings)).translate(Builder(mesh).build(resources), bundle)
 
 
 def write_plan(path: Path, folder: Folder, ca_folder: Path, world: World) -> None:

@@ -220,7 +220,7 @@ def assemble(
     api.include_router(tap_routes(server.taps if settings.tap else None, lambda: status.world.proxies))
     told = telling(store, settings.mesh.cluster_domain, settings.prometheus_url)
     api.include_router(traffic_routes(told))
-    builder, translator = Builder(settings.mesh), Translator(_translation(settings))
+    builder, translator = Builder(settings.mesh), Translator(translation(settings))
     plane = ControlPlane(
         settings=settings,
         source=source,
@@ -247,7 +247,8 @@ def assemble(
     return plane
 
 
-def _translation(settings: PlaneSettings) -> TranslateSettings:
+def translation(settings: PlaneSettings) -> TranslateSettings:
+    """How this control plane translates: the operator's choices, and who makes certificates."""
     certificates, chosen = OURS, settings.ca_provider
     if isinstance(chosen, SpireFile):
         certificates = Certificates(leaf=chosen.certificate_name, bundle=chosen.bundle_name, elsewhere=True)
