@@ -23,6 +23,15 @@ from ca.rotation import Validity
 LONGEST_CHAIN: Final = 8
 """Certificates from leaf to root; nobody has more, and a circle must end."""
 
+KNOWN: Final = frozenset(
+    kind.oid
+    for kind in (
+        x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage, x509.SubjectAlternativeName,
+        x509.NameConstraints, x509.CertificatePolicies, x509.PolicyConstraints, x509.InhibitAnyPolicy,
+    )
+)  # fmt: skip
+"""Extensions that may be critical: those that Envoy's TLS library handles."""
+
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 
@@ -77,7 +86,7 @@ def find_path(
     first is to sign leaves, so this must be true of it, too.
     """
     trusted, others, path = tuple(roots), certificates[1:], [certificates[0]]
-    _check_valid(certificates[0], now)
+    _check_sound(certificates[0], now)
     if first_signs:
         _check_issuer(certificates[0], trust_domain, 0, now)
     while len(path) < LONGEST_CHAIN:
@@ -122,14 +131,18 @@ def _check_issuer(issuer: x509.Certificate, trust_domain: str, issuers_below: in
     constraints = _extension(issuer, x509.NameConstraints)
     if constraints is not None and not _allows(constraints, trust_domain):
         raise Refused(f"is below {name}, whose name constraints do not allow spiffe://{trust_domain}")
-    _check_valid(issuer, now)
+    _check_sound(issuer, now)
 
 
-def _check_valid(certificate: x509.Certificate, now: datetime) -> None:
+def _check_sound(certificate: x509.Certificate, now: datetime) -> None:
+    """Valid now, and nothing critical in it that a verifier would have to refuse (RFC 5280 §4.2)."""
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    name = _name(certificate.subject) or "the certificate itself"
     if not start <= now <= end:
-        name = _name(certificate.subject) or "the certificate itself"
         raise Refused(f"needs {name}, which is valid from {start:%F %T} to {end:%F %T} UTC only")
+    unknown = [each.oid.dotted_string for each in certificate.extensions if each.critical and each.oid not in KNOWN]
+    if unknown:
+        raise Refused(f"needs {name}, which has a critical extension that verifiers do not know ({', '.join(unknown)})")
 
 
 def _allows(constraints: x509.NameConstraints, host: str) -> bool:
