@@ -124,8 +124,8 @@ def _placed(raw: RawDocument, problem: Problem) -> Problem:
 def _hidden(raw: RawDocument, item: Anything) -> Iterable[Problem]:
     """What the object says in an annotation only, since its version has no field for it (rule V2)."""
     metadata = raw["metadata"]
-    annotations = metadata.get("annotations") or {}
-    if ANNOTATION not in annotations or not isinstance(item, SmiObject):
+    annotations = metadata.get("annotations")
+    if not isinstance(annotations, dict) or ANNOTATION not in annotations or not isinstance(item, SmiObject):
         return
     bare = read({**raw, "metadata": {**metadata, "annotations": without(annotations, [ANNOTATION])}}).object
     if not isinstance(bare, SmiObject) or replace(bare, api_version="") != replace(item, api_version=""):

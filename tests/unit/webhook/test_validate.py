@@ -286,6 +286,13 @@ def test_a_mistake_of_ours_refuses_nobody() -> None:
     assert answer.warnings[0].startswith("Weft failed to check this object")
 
 
+@pytest.mark.parametrize("annotations", [-222, ["weft.dev/converted"], "weft.dev/converted", True])
+def test_annotations_that_are_no_map_hide_no_mistake(annotations: object) -> None:
+    raw = target(rules=[{"kind": "TCPRoute", "name": "a"}, "no map"])
+    raw["metadata"]["annotations"] = annotations
+    assert ask(raw).fields == ["spec.rules[1]"]
+
+
 @pytest.mark.parametrize("operation", ["DELETE", "CONNECT"])
 def test_only_what_is_written_is_judged(operation: str) -> None:
     assert ask(None, split("v1alpha4", -1), operation).allowed
