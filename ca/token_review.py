@@ -197,7 +197,7 @@ class TokenReviewer:
         # A token that does not say when it ends is asked about again when its stream has had its time.
         end = min(_end(token) or longest, now + LONGEST_STREAM)
         until = min(end - self._settings.margin.total_seconds(), longest)
-        return _Answer(until, Peer(identity, pod, float(end)), uid, seen=known is not None)
+        return _Answer(until, Peer(identity, pod, float(end), uid), uid, seen=known is not None)
 
     def _refusal(self, text: str, reason: Reason = Reason.INVALID) -> _Answer:
         until = self._clock.now().timestamp() + self._settings.refusal.total_seconds()

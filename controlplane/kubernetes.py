@@ -22,6 +22,7 @@ from ca.storage import StorageError
 from ca.token_review import ReviewSettings, TokenReviewer
 from controlplane.cluster import Cluster, Namespaces, ProblemNews, RejectionNews, version_of
 from controlplane.cluster_metrics import ClusterCollector
+from controlplane.departed import Departed, Sight
 from controlplane.door.serving import GuardedServer, GuardedSettings
 from controlplane.duties.announcing import Announcer
 from controlplane.duties.callers import CaBundles
@@ -79,6 +80,8 @@ async def control_plane(settings: KubernetesSettings, client: Client, clock: Clo
     plane.parts["lease"] = lambda: leadership.run(held.perform)
     # Only the replica that has a proxy's stream hears what it refuses; Events have names that do not double.
     plane.parts["rejections"] = Duties([rejected.duty], clock).perform
+    sight = Sight(uid_of=lambda pod: _uid(source, pod), in_step=lambda: source.upstream.stale_since is None)
+    plane.parts["departed"] = Departed(plane.server, sight, settings.gone_grace, clock).run
     _served(settings, client, plane, clock)
     return plane
 

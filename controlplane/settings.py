@@ -105,6 +105,8 @@ class KubernetesSettings(PlaneSettings):
     metrics_port: int | None = None
     """Where the SMI metrics API is served, behind Service `service`; None for not."""
     metrics_address: str = "0.0.0.0"  # noqa: S104 - the API server is elsewhere; every request is authenticated
+    gone_grace: timedelta = timedelta(minutes=1)
+    """How long a pod must be gone before its streams are ended."""
     admin_tls_port: int | None = None
     """Where the admin API is served to those who show a token; None for not."""
     admin_tls_address: str = "0.0.0.0"  # noqa: S104 - for those who are elsewhere; every request is authenticated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -13,12 +13,14 @@ from mesh.model import Identity, PodId
 class Peer:
     """An authenticated proxy. `pod` is what the token is bound to, None where it is bound to the identity only.
 
-    `expires` is the token's end as seconds since the epoch; a stream outlives it by a bounded time at most.
+    `expires` is the token's end as seconds since the epoch; a stream outlives it by a bounded time at most. `uid`
+    is the pod's, empty where nobody says it.
     """
 
     identity: Identity
     pod: PodId | None
     expires: float
+    uid: str = field(default="", compare=False)
 
 
 class Reason(StrEnum):

@@ -14,7 +14,7 @@ from typing import Final
 from xds.admission import Admission, AdmissionSettings
 from xds.cache import Cache
 from xds.conversation import Conversation, Patience, Reception
-from xds.peer import Authenticator
+from xds.peer import Authenticator, Peer
 from xds.refusals import Refusals
 from xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET
 from xds.session import Commons, Ending
@@ -139,6 +139,17 @@ class XdsServer:
         """One for each stream, by node."""
         sessions = self._reception.commons.sessions
         return sorted((session.status() for session in sessions), key=lambda status: status.node)
+
+    def end_streams(self, over: Callable[[Peer], bool], ending: Ending) -> int:
+        """End the streams of these peers; how many."""
+        found = [each for each in self._reception.commons.sessions if each.ending is None and over(each.peer)]
+        for session in found:
+            session.end(ending)
+        return len(found)
+
+    def peers(self) -> list[Peer]:
+        """Whose streams there are, one for each."""
+        return [session.peer for session in self._reception.commons.sessions]
 
     def holders(self, *type_urls: str) -> Holders:
         """Who holds all there is of these types right now, by node id."""

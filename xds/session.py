@@ -189,6 +189,11 @@ class Session:
         return responses
 
     @property
+    def peer(self) -> Peer:
+        """Who is there."""
+        return self._peer
+
+    @property
     def known(self) -> bool:
         """Whether there is anything to tell this stream: its pod is in the World."""
         return self._watch is not None and self._watch.view is not None
