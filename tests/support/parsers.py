@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import parsers_admin
 import parsers_ca
+import parsers_issuers
 import parsers_kube
 import parsers_providers
 import parsers_traffic
@@ -14,6 +15,7 @@ PARSERS: tuple[Parser, ...] = (
     *parsers_xds.PARSERS,
     *parsers_admin.PARSERS,
     *parsers_ca.PARSERS,
+    *parsers_issuers.PARSERS,
     *parsers_providers.PARSERS,
     *parsers_kube.PARSERS,
     *parsers_traffic.PARSERS,

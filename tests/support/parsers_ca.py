@@ -18,21 +18,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import strategies as st
 
-from ca.domains import Domains, begun
 from ca.federation import FederationError, endpoint, read_partners
-from ca.issuers import make_intermediate, make_root, new_key
-from ca.keeping import NAMES, from_data, to_data
+from ca.issuers import new_key
 from ca.providers.checking import Refused as Unfit
 from ca.providers.checking import checked
-from ca.providers.handed_over import NAMES as HANDED
-from ca.providers.handed_over import read_handed
-from ca.providers.provider import ProviderError, Wanted
+from ca.providers.provider import Wanted
 from ca.providers.settings import ProviderSettingsError, read_settings
-from ca.providers.trust import Entry, Record, read_record
-from ca.reports import read_report
-from ca.settling import Issuers
 from ca.spiffe_bundle import BadBundle, read_bundle, write_bundle
-from ca.storage import StorageError
 from ca.token_review import ReviewSettings, TokenReviewer
 from ca.tokens import TokenAuthenticator, TokenIssuer
 from company_ca import company_root, pem
@@ -147,59 +139,7 @@ def leaf(content: bytes) -> None:
         first.verify_directly_issued_by(_SIGNER.certificate)
 
 
-def handed(files: dict[str, bytes]) -> None:
-    """An intermediate that a person handed over."""
-    with contextlib.suppress(ProviderError):
-        found = read_handed(files, DOMAIN, START)
-        assert found.issuer.key.public_key() == found.issuer.certificate.public_key()
-
-
-_HANDED = _SIGNER.handed_over()
-_RECORD = json.dumps({"entries": [{"pem": _COMPANY.pem.decode(), "since": START.isoformat(), "held": True}]}).encode()
-_ROOT = make_root(DOMAIN, START, HOUR * 1000)
-_STEADY = Issuers(_ROOT, make_intermediate(_ROOT, DOMAIN, START, HOUR * 100))
-_RENAMING = Issuers(
-    _STEADY.root, _STEADY.intermediate, domains=begun(Domains(DOMAIN), "shop.example", HOUR, START)
-)  # fmt: skip
-_KEPT = [to_data(each) for each in (_STEADY, _RENAMING)]
-
-
-def kept(files: dict[str, bytes]) -> None:
-    """What stands where issuers are kept: read or refused in words that hold no key."""
-    words = ""
-    try:
-        from_data(files, DOMAIN, str)
-    except StorageError as error:
-        words = str(error)
-    keys = [line for content in files.values() for line in content.splitlines() if len(line) > 30]
-    assert not any(line.decode("latin-1") in words for line in keys)
-
-
-@st.composite
-def _files(draw: st.DrawFn, good: list[dict[str, bytes]], names: tuple[str, ...]) -> dict[str, bytes]:
-    """Files with edits, without some, or exchanged."""
-    made = dict(draw(st.sampled_from(good)))
-    for name in draw(st.lists(st.sampled_from(names), min_size=1, max_size=2)):
-        match draw(st.integers(0, 3)):
-            case 0:
-                made.pop(name, None)
-            case 1:
-                made[name] = draw(st.sampled_from(good)).get(draw(st.sampled_from(names)), b"")
-            case _:
-                made[name] = draw(edited([made.get(name, b"")]))
-    return made
-
-
-def records(content: bytes) -> None:
-    """What replicas write down for one another: trusted roots, and reports."""
-    read_report(content)
-    with contextlib.suppress(StorageError):
-        found = read_record(content, "here")
-        assert len(found.roots) == len(found.entries)
-        assert Record(tuple(Entry(entry.pem, entry.since) for entry in found.entries)).bundle_pem == found.bundle_pem
-
-
-_BUNDLE = write_bundle([_ROOT.certificate, _COMPANY.certificate], timedelta(minutes=5))
+_BUNDLE = write_bundle([_COMPANY.certificate, _SIGNER.certificate], timedelta(minutes=5))
 _PARTNERS = (
     b"federatesWith:\n- {trustDomain: a.example, bundleEndpointURL: 'https://a.example:8443/x?y', "
     b"bundleEndpointProfile: {type: https_spiffe, endpointSPIFFEID: spiffe://a.example/e}}\n"
@@ -247,9 +187,6 @@ PARSERS = (
         3,
     ),
     Parser("provided-leaves", edited([CHAIN, *_OTHERS]) | _ders(), leaf, 2),
-    Parser("handed-over-issuers", _files([_HANDED], HANDED), handed, 1),
-    Parser("kept-issuers", _files(_KEPT, NAMES), kept, 1),
-    Parser("trusted-roots-and-reports", edited([_RECORD]) | as_json(reshaped([json.loads(_RECORD)])), records, 3),
     Parser("spiffe-bundles", edited([_BUNDLE]) | as_json(reshaped([json.loads(_BUNDLE)])), bundle, 3),
     Parser("federation-files", edited([_PARTNERS]), partners, 4),
     Parser("provider-files", edited(_PROVIDERS), provider_file, 2),
