@@ -39,10 +39,11 @@ class Slices:
 
 @dataclass(frozen=True, slots=True)
 class Referred:
-    """Pods, and the identities of all meshed pods in their namespaces."""
+    """Pods, and the identities of all meshed pods in their namespaces; `nearby` those of addresses that name no pod."""
 
     pods: tuple[PodName, ...]
     identities: tuple[Mapping[PodName, Identity], ...]
+    nearby: Mapping[str, Identity]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +107,18 @@ def refer(
     addresses: Mapping[str, Identity] | None,
 ) -> Referred:
     """The pods of a Service, with the identities of the namespaces they are in, and of the addresses nearby."""
-    known = [identities[name] for name in slices.namespaces if name in identities]
-    if addresses:
-        known.append({(_UNNAMED, address): found for address, found in addresses.items()})
-    return Referred(slices.pods, tuple(known))
+    known = tuple(identities[name] for name in slices.namespaces if name in identities)
+    return Referred(slices.pods, known, addresses or {})
 
 
 def recognise(referred: Referred) -> tuple[Identity | None, ...]:
     """The identity of each pod, None for those not meshed."""
-    return tuple(next((found[pod] for found in referred.identities if pod in found), None) for pod in referred.pods)
+    return tuple(
+        referred.nearby.get(pod[1])
+        if pod[0] == _UNNAMED
+        else next((found[pod] for found in referred.identities if pod in found), None)
+        for pod in referred.pods
+    )
 
 
 def stand(standing: Standing) -> ServiceEndpoints:

@@ -7,6 +7,7 @@ keep all others of its update from being accepted (rule F6, P9 and P10 of docs/x
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ Place = tuple[str, int]
 Key = TypeVar("Key", bound=Any)
 
 
+@lru_cache(maxsize=16_384)
 def canonical(address: str, port: int) -> Place | None:
     """The address in its one canonical spelling, or None where Envoy would refuse it: no IP address, no port."""
     try:
