@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from controlplane.traffic.exposition import LONGEST_LINE, MOST_SERIES, read
@@ -23,6 +25,16 @@ def test_a_line_that_no_sidecar_writes_is_not_searched(label: str) -> None:
     hostile = requests(3, reporter="destination").replace('reporter="', f'{label},reporter="')
     told = read(POD, f"{hostile}\n{served(5)}").raws
     assert [raw.counts().requests for raw in told.values()] == [5]
+
+
+def test_millions_of_short_lines_take_no_memory_beside_the_text() -> None:
+    text = "ab\n" * 1_000_000 + served(5)
+    tracemalloc.start()
+    told = read(POD, text).raws
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [raw.counts().requests for raw in told.values()] == [5]
+    assert most < len(text) / 10
 
 
 def test_so_many_series_as_no_sidecar_has_are_not_kept() -> None:
