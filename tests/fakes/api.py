@@ -25,6 +25,7 @@ from tests.fakes.custom import StructuralSchemas
 from tests.fakes.discovery import Discovery
 from tests.fakes.hooks import Admission, Conversion, Schemas, User
 from tests.fakes.kinds import Kinds
+from tests.fakes.pod_proxy import PodProxy, proxied
 from tests.fakes.rbac import Asked, Authorizer
 from tests.fakes.reads import Reader
 from tests.fakes.requests import Call, Reply, Request, Stream, Target
@@ -61,6 +62,7 @@ class Api:
         self.system = System(self)
         self.crds = Crds(self)
         self.aggregation = Aggregation(self)
+        self.pod_proxy = PodProxy(self)
 
     def furnish(self) -> None:
         """Make what a new cluster has. Needs a running event loop."""
@@ -113,6 +115,10 @@ class Api:
         if other is not None:
             self._allow(user, Asked("impersonate", "", "users", name=other.name))
             user = other
+        if (through := proxied(request.path)) is not None:
+            asked = "get" if request.method in {"GET", "HEAD"} else "create"
+            self._allow(user, Asked(asked, "", "pods", "proxy", through.namespace, through.asked))
+            return await self.pod_proxy.forward(request, through)
         elsewhere = self.aggregation.serving(request.path)
         if target is None:
             if elsewhere is None:

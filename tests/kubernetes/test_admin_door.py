@@ -8,16 +8,20 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from chart_documents import one, rendered
 from cluster_objects import bound_token, make_service_account
+from cluster_world import create
 from controlplane.door.tokens import AUDIENCE
+from controlplane.install.after import after
 from controlplane.kubernetes import control_plane
 from controlplane.settings import KubernetesSettings
-from kube.client import Client
+from kube.client import ApiError, Client
+from own_address import own_address
+from proxy import ports
 from replicas import Replica, until
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -120,3 +124,59 @@ async def strangers(door: Door) -> None:
     who = f"system:serviceaccount:{door.namespace}:nobody"
     assert json.loads(words)["detail"] == f'User "{who}" cannot get resource "proxies" in API group "admin.weft.dev"'
     assert code == 403
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with own_address() as found:
+        if found is None:
+            pytest.skip("no address of our own can be made without root and iproute2")
+        yield found
+
+
+async def test_weft_check_asks_replicas_through_the_api_server(client: Client, namespace: str, address: str) -> None:
+    """With a token of the chart's account, which it has made for that; from elsewhere the plain port says no more."""
+    made = [path async for path in roles(client, namespace)]
+    settings = KubernetesSettings(
+        namespace=namespace, instance="weft-0_a", xds_address="127.0.0.1", xds_port=0,
+        server_names=("localhost",), admin_address=address, admin_tls_address=address,
+        admin_tls_port=ports.ADMIN_TLS,
+    )  # fmt: skip
+    replica = Replica(await control_plane(settings, client))
+    try:
+        await until(lambda: replica.plane.status.rounds or replica.task.done(), "it has a world")
+        await control_plane_pod(client, namespace, address)
+        told = [line.sentence async for line in after(client, namespace)]
+        assert told[-2:] == [
+            "All objects that were read are right",
+            "All 0 connected proxies have accepted what they were sent",
+        ]
+        pods = f"/api/v1/namespaces/{namespace}/pods"
+        plain = f"{pods}/weft-1:{ports.CONTROL_PLANE_ADMIN}/proxy"
+        assert (await client.request("GET", f"{plain}/healthz")) == {"status": "ok"}
+        with pytest.raises(ApiError) as refused:
+            await client.request("GET", f"{plain}/proxies")
+        assert refused.value.code == 403
+        with pytest.raises(ApiError) as unknown:
+            await client.request("GET", f"{pods}/https:weft-1:{ports.ADMIN_TLS}/proxy/proxies")
+        assert unknown.value.code == 401, "who the API server knows is nobody here without a token"
+    finally:
+        await replica.end()
+        for path in reversed(made):
+            await client.request("DELETE", path)
+
+
+async def control_plane_pod(client: Client, namespace: str, address: str) -> None:
+    """A pod that stands for the replica."""
+    await create(client, {
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "weft-1", "namespace": namespace,
+            "labels": {"app.kubernetes.io/name": "weft", "app.kubernetes.io/component": "control-plane"},
+        },
+        "spec": {"serviceAccountName": "nobody", "containers": [{"name": "app", "image": "app"}]},
+        "status": {
+            "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    })  # fmt: skip
