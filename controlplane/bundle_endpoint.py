@@ -33,7 +33,15 @@ log = structlog.get_logger(__name__)
 class BundleEndpoint:
     """Serves `bundle()`; `served` is the certificate, asked for at every handshake."""
 
-    def __init__(self, address: str, port: int, bundle: Callable[[], bytes], served: Callable[[], Served]) -> None:
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        bundle: Callable[[], bytes],
+        served: Callable[[], Served],
+        patience: float = PATIENCE,
+    ) -> None:
+        self._patience = patience
         self._address = address
         self._bundle = bundle
         self._served = served
@@ -46,7 +54,7 @@ class BundleEndpoint:
         """Serve until cancelled. Raises OSError where the port can't be had."""
         server = await asyncio.start_server(
             self._serve, self._address, self.port, ssl=Handshakes(self._served).context,
-            ssl_handshake_timeout=PATIENCE, limit=LONGEST_HEAD,
+            ssl_handshake_timeout=self._patience, limit=LONGEST_HEAD,
         )  # fmt: skip
         self.port = server.sockets[0].getsockname()[1]
         log.info("bundle endpoint", port=self.port, path=PATH)
@@ -58,7 +66,7 @@ class BundleEndpoint:
         self._open += 1
         try:
             if self._open <= AT_ONCE:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(self._patience):
                     writer.write(self._answer(await reader.readuntil(b"\r\n\r\n")))
                     await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
