@@ -12,14 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, HTTPException, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from controlplane.door.doors import plain_door
-from controlplane.listening.connection import HEAD_BYTES, Bounds, Connection
-from controlplane.listening.server import Server
+from controlplane.listening.server import Manner, Server, server_of
 from controlplane.status import Status
 from controlplane.view import problem_view, proxy_view, readiness_view, snapshot_view
 from mesh.model import PodId
@@ -72,11 +70,7 @@ def admin_api(status: Status, proxies: Callable[[], list[ProxyStatus]], registry
 
 def admin_server(api: FastAPI) -> Server:
     """A server for `serve(sockets=…)`, quiet in the log, for those who are on this machine."""
-    config = uvicorn.Config(
-        plain_door(api), http=Connection, ws="none", log_config=None, access_log=False, lifespan="off",
-        proxy_headers=False, timeout_graceful_shutdown=2, h11_max_incomplete_event_size=HEAD_BYTES,
-    )  # fmt: skip
-    return Server(config, Bounds())
+    return server_of(plain_door(api), Manner())
 
 
 def listen(address: str, port: int, path: Path | None) -> list[socket.socket]:

@@ -14,10 +14,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 import structlog
-import uvicorn
 
-from controlplane.listening.connection import HEAD_BYTES, Bounds, Connection
-from controlplane.listening.server import Server
+from controlplane.listening.connection import Bounds
+from controlplane.listening.server import Manner, Server, server_of
 from kube.client import ApiError, ApiUnavailable, Client, ClientSettings
 from kube.clock import SYSTEM_CLOCK, Clock
 from mesh.settings import MeshSettings
@@ -128,23 +127,10 @@ class Webhook:
             await self._server.serve(sockets=[listening])
 
     def _made(self, parts: Parts) -> Server:
-        return Server(
-            uvicorn.Config(
-                webhook_api(parts),
-                http=Connection,
-                ws="none",
-                proxy_headers=False,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                timeout_keep_alive=KEPT_SECONDS,
-                timeout_graceful_shutdown=LAST_SECONDS,
-                ssl_context_factory=lambda _config, _default: self.certificates.context,
-                h11_max_incomplete_event_size=HEAD_BYTES,
-            ),
-            Bounds(connections=CLIENTS),
+        manner = Manner(
+            bounds=Bounds(connections=CLIENTS), tls=self.certificates.context, kept=KEPT_SECONDS, last=LAST_SECONDS
         )
+        return server_of(webhook_api(parts), manner)
 
     async def _native(self, client: Asks | None) -> bool:
         """Whether sidecars are native, asked until there is an answer."""

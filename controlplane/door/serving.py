@@ -10,13 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-import uvicorn
 from fastapi import FastAPI
 
 from controlplane.door.doors import GuardedDoor
 from controlplane.door.tokens import Tokens
-from controlplane.listening.connection import HEAD_BYTES, Bounds, Connection
-from controlplane.listening.server import Server, serve_at
+from controlplane.listening.server import Manner, serve_at, server_of
 from controlplane.metrics_api.callers import Requests
 from controlplane.metrics_api.rights import Rights
 from controlplane.metrics_api.tls import Handshakes, Served
@@ -53,13 +51,8 @@ class GuardedServer:
 
     async def run(self) -> None:
         """Serve until cancelled. Raises OSError where the port is taken."""
-        context = Handshakes(self._served).context
-        config = uvicorn.Config(
-            self._door, http=Connection, ws="none", log_config=None, access_log=False, lifespan="off",
-            server_header=False, proxy_headers=False, timeout_graceful_shutdown=2,
-            h11_max_incomplete_event_size=HEAD_BYTES, ssl_context_factory=lambda _config, _default: context,
-        )  # fmt: skip
-        await serve_at(Server(config, Bounds()), self._settings.address, self._settings.port, self._listening)
+        server = server_of(self._door, Manner(tls=Handshakes(self._served).context))
+        await serve_at(server, self._settings.address, self._settings.port, self._listening)
 
     def _listening(self, port: int) -> None:
         self.port = port

@@ -12,12 +12,13 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, cast
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
 
 import structlog
 import uvicorn
 
-from controlplane.listening.connection import Bounds, Connection
+from controlplane.listening.connection import HEAD_BYTES, Bounds, Connection
 
 log = structlog.get_logger(__name__)
 
@@ -165,6 +166,32 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signal handlers alone."""
         yield
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a server serves: within which bounds, over which TLS, with which class of connections.
+
+    `kept` are the seconds that an idle connection stays, `last` those that answers may go on when the server ends.
+    """
+
+    bounds: Bounds = field(default_factory=Bounds)
+    tls: ssl.SSLContext | None = None
+    kept: int = 5
+    last: int = 2
+    connection: type[Connection] = Connection
+
+
+def server_of(app: Any, manner: Manner) -> Server:
+    """A server of an ASGI application, quiet in the log, that believes no header about who is there."""
+    tls = manner.tls
+    config = uvicorn.Config(
+        app, http=manner.connection, ws="none", log_config=None, access_log=False, lifespan="off", server_header=False,
+        proxy_headers=False, timeout_keep_alive=manner.kept, timeout_graceful_shutdown=manner.last,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
+    )  # fmt: skip
+    return Server(config, manner.bounds)
 
 
 async def serve_at(server: Server, address: str, port: int, listening: Callable[[int], None]) -> None:

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-import uvicorn
 
-from controlplane.listening.connection import HEAD_BYTES, Bounds
-from controlplane.listening.server import Server, serve_at
+from controlplane.listening.server import Manner, Server, serve_at, server_of
 from controlplane.metrics_api.callers import Requests, front_proxy
 from controlplane.metrics_api.rights import Rights
 from controlplane.metrics_api.server import Connection, MetricsApi
@@ -75,24 +73,8 @@ class MetricsServer:
         self.serving.set()
 
     def _server(self) -> Server:
-        context = Handshakes(self._served).context
-        return Server(
-            uvicorn.Config(
-                self._api.app(),
-                http=Connection,
-                ws="none",
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                proxy_headers=False,
-                timeout_keep_alive=KEPT,
-                timeout_graceful_shutdown=2,
-                ssl_context_factory=lambda _config, _default: context,
-                h11_max_incomplete_event_size=HEAD_BYTES,
-            ),
-            Bounds(),
-        )
+        manner = Manner(tls=Handshakes(self._served).context, kept=KEPT, connection=Connection)
+        return server_of(self._api.app(), manner)
 
     def _served(self) -> Served:
         certificate = self._certificate()

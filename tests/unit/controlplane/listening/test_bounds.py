@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from ca.authority import Authority
-from controlplane.listening.connection import HEAD_BYTES, Bounds, Connection
-from controlplane.listening.server import Server, serve_at
+from controlplane.listening.connection import HEAD_BYTES, Bounds
+from controlplane.listening.server import Manner, Server, serve_at, server_of
 from controlplane.metrics_api.tls import Handshakes, Served
 
 PATIENCE = 10.0
@@ -76,12 +75,7 @@ class Running:
 @asynccontextmanager
 async def running(bounds: Bounds = SOON, tls: ssl.SSLContext | None = None) -> AsyncIterator[Running]:
     app, at = App(), asyncio.get_running_loop().create_future()
-    config = uvicorn.Config(
-        app, http=Connection, log_config=None, access_log=False, lifespan="off",
-        h11_max_incomplete_event_size=HEAD_BYTES, timeout_graceful_shutdown=1,
-        ssl_context_factory=(lambda _config, _default: tls) if tls else None,
-    )  # fmt: skip
-    server = Server(config, bounds)
+    server = server_of(app, Manner(bounds=bounds, tls=tls, last=1))
     task = asyncio.create_task(serve_at(server, "127.0.0.1", 0, at.set_result))
     found = Running(app, await at, server)
     while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
