@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -34,6 +36,12 @@ SMALL: Final = 16 * 1024 * 1024
 LARGE: Final = 64 * 1024 * 1024
 """Bytes in one ConversionReview, which holds all objects of a list."""
 
+MOST_VALUES: Final = 1_500_000
+"""Values in one question: decoded they take up to a hundred times the memory of their few bytes (`[],[],…`)."""
+
+LIGHT: Final = 1024 * 1024
+"""Bytes of a question for which nobody waits. Longer ones are taken one at a time: whoever gets here may ask."""
+
 CONVERSION_API_VERSION: Final = "apiextensions.k8s.io/v1"
 
 BODY_SECONDS: Final = 20.0
@@ -45,9 +53,10 @@ Review = Callable[[dict[str, Any]], RawDocument]
 
 @dataclass(slots=True)
 class State:
-    """`leaving` is set while the process still answers and wants no more questions."""
+    """`leaving` is set while the process still answers and wants no more questions. `heavy` is for long ones."""
 
     leaving: bool = False
+    heavy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +125,11 @@ async def _answered(parts: Parts, request: Request, path: str, limit: int, answe
     headers = {"connection": "close"} if parts.state.leaving else {}
     outcome = "bad-request"
     try:
-        body = await _body(request, limit)
-        started = time.perf_counter()
-        document, outcome = await answer(await asyncio.to_thread(_decoded, body))
-        content = await asyncio.to_thread(msgspec.json.encode, document)
+        async with AsyncExitStack() as turn:
+            body = await _body(request, limit, partial(turn.enter_async_context, parts.state.heavy))
+            started = time.perf_counter()
+            document, outcome = await answer(await asyncio.to_thread(_decoded, body))
+            content = await asyncio.to_thread(msgspec.json.encode, document)
         parts.metrics.seconds.labels(path).observe(time.perf_counter() - started)
         return Response(content, media_type="application/json", headers=headers)
     except (_RefusedError, ReviewError) as error:
@@ -181,6 +191,8 @@ async def _converted(parts: Parts, document: dict[str, Any]) -> tuple[RawDocumen
 
 
 def _decoded(body: bytes) -> dict[str, Any]:
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise _RefusedError(413, f"the body has more than {MOST_VALUES} values")
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -190,8 +202,8 @@ def _decoded(body: bytes) -> dict[str, Any]:
     return document
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    """The whole body, if it is JSON by its own word, not too long and not too slow."""
+async def _body(request: Request, limit: int, turn: Callable[[], Awaitable[object]]) -> bytes:
+    """The whole body, if it is JSON by its own word, not too long and not too slow; a long one waits for its `turn`."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise _RefusedError(415, "Content-Type must be application/json")
     too_long = _RefusedError(413, f"the body is longer than {limit} bytes")
@@ -202,6 +214,8 @@ async def _body(request: Request, limit: int) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
+                if len(body) <= LIGHT < len(body) + len(chunk):
+                    await turn()
                 body += chunk
                 if len(body) > limit:
                     raise too_long

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -203,6 +205,35 @@ async def test_a_long_conversion_keeps_nobody_else_waiting() -> None:
         code, _, _ = await ask("POST", "/inject", question())
         go_on.set()
         assert (code, (await waiting)[0]) == (200, 200)
+
+
+async def test_heavy_questions_are_taken_one_at_a_time_and_others_meanwhile() -> None:
+    begun, go_on, asked = asyncio.Event(), threading.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def slow(document: dict[str, Any]) -> dict[str, Any]:
+        asked.append(len(document))
+        loop.call_soon_threadsafe(begun.set)
+        assert go_on.wait(10)
+        return echo(document)
+
+    heavy = json.dumps(conversion(long="x" * (server.LIGHT + 1))).encode()
+    kind = {"Content-Type": "application/json"}
+    async with serving(parts(convert=slow)) as ask:
+        waiting = [asyncio.create_task(ask("POST", "/convert", io.BytesIO(heavy), **kind)) for _ in range(3)]
+        await begun.wait()
+        assert (await ask("POST", "/inject", question()))[0] == 200
+        assert len(asked) == 1
+        go_on.set()
+        assert [code for code, _, _ in await asyncio.gather(*waiting)] == [200] * 3
+    assert len(asked) == 3
+
+
+async def test_what_would_take_much_more_memory_than_it_is_long_is_not_decoded() -> None:
+    bomb = b'{"a":[' + b"[]," * server.MOST_VALUES + b"1]}"
+    async with serving(parts()) as ask:
+        code, text, _ = await ask("POST", "/inject", io.BytesIO(bomb), **{"Content-Type": "application/json"})
+    assert (code, text) == (413, f"the body has more than {server.MOST_VALUES} values\n")
 
 
 async def test_it_is_not_ready_and_keeps_no_connection_when_it_leaves() -> None:
