@@ -6,18 +6,23 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry, generate_latest
 
 import prometheus
 import world
+from ca.providers.authority import Standing
 from controlplane.client import AdminClient
+from controlplane.providing import ProviderCollector
 from controlplane.traffic import prometheus as reader
 from echo_mesh import EchoMesh
+from kube.clock import SYSTEM_CLOCK
 from local.state import control_socket
 from mesh.model import ServiceId
 from prometheus import Prometheus
@@ -64,7 +69,7 @@ def asked(running: EchoMesh) -> Iterator[Prometheus]:
     traffic(running)
     socket = control_socket(running.name)
     assert socket is not None
-    text = AdminClient(socket).text("/metrics")
+    text = AdminClient(socket).text("/metrics") + provider_series()
     targets = [f"{running.pod_address(name)}:15090" for name in SIDECARS]
     with Prometheus(running, f"{world.NAMESPACE}/plain", targets, text) as serving:
         running.wait_until(serving.answers, "everything has been scraped")
@@ -72,6 +77,15 @@ def asked(running: EchoMesh) -> Iterator[Prometheus]:
         running.wait_until(lambda: bool(serving.query(f"rate({NEWEST}[30s]) > 0")), "the traffic has been scraped")
         yield serving
     running.remove("observed.yaml")
+
+
+def provider_series() -> str:
+    """What a control plane says besides whose workloads' certificates a provider signs; this mesh's does not."""
+    registry = CollectorRegistry()
+    standing = Standing(issuer_ends=datetime.now(UTC) + timedelta(days=90))
+    provided: Any = SimpleNamespace(standing=standing, provider=SimpleNamespace(name="vault"))
+    registry.register(ProviderCollector(provided, SYSTEM_CLOCK))
+    return generate_latest(registry).decode()
 
 
 NEWEST = 'istio_requests_total{reporter="source",response_code="503"}'
