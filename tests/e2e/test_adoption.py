@@ -117,7 +117,7 @@ def test_h3_a1_modes_change_under_traffic_and_no_call_that_stays_allowed_fails(a
     result, knocked, lines = (json.loads(each.communicate(timeout=30)[0]) for each in (load, dialled, held))
     assert (set(result["counts"]), result["errors"], result["connections"]) == ({"200", "web-v1"}, [], 1)
     assert (knocked["errors"], lines["error"]) == ([], "")
-    assert knocked["lines"] > 50
+    assert knocked["lines"] > 10
 
 
 def test_a1_h3_a_single_port_is_open_while_the_rest_is_enforced(adopting: EchoMesh) -> None:

@@ -29,11 +29,6 @@ def canonical(address: str, port: int) -> Place | None:
     return (str(ip), port) if usable else None
 
 
-def network_of(address: str) -> str:
-    """The network of this one canonical address, as a CIDR."""
-    return f"{address}/{128 if ':' in address else 32}"
-
-
 def places(port: int, addresses: Iterable[str]) -> tuple[Place, ...]:
     """The usable ones among the addresses, each once."""
     return tuple(dict.fromkeys(place for address in addresses if (place := canonical(address, port))))

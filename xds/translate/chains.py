@@ -6,7 +6,7 @@ Rule: chain names are stable. A chain that is renamed drains its connections (P4
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from xds import pb
@@ -42,25 +42,6 @@ def tree(kind: Input, cases: Mapping[str, Branch], otherwise: Branch | None = No
     for value in sorted(cases):
         matcher.matcher_tree.exact_match_map.map[value].CopyFrom(cases[value])
     return matcher
-
-
-def by_network(cases: Iterable[tuple[Iterable[str], Branch]], otherwise: Branch | None = None) -> Branch:
-    """By the narrowest network that holds the destination's address. A case has any number of networks, as CIDRs.
-
-    A network is twenty bytes, where `switch` takes a whole branch for every address.
-    """
-    matcher = pb.Matcher(on_no_match=otherwise)
-    matcher.matcher_tree.input.name = pb.DestinationIPInput.DESCRIPTOR.name
-    matcher.matcher_tree.input.typed_config.CopyFrom(pb.packed(pb.DestinationIPInput()))
-    ranges = pb.IPMatcher()
-    for networks, branch in cases:
-        made = ranges.range_matchers.add(on_match=branch)
-        for network in networks:
-            address, _, length = network.partition("/")
-            made.ranges.add(address_prefix=address, prefix_len=pb.UInt32Value(value=int(length)))
-    matcher.matcher_tree.custom_match.name = "networks"
-    matcher.matcher_tree.custom_match.typed_config.CopyFrom(pb.packed(ranges))
-    return Branch(matcher=matcher)
 
 
 def by_protocol(cases: Mapping[str, Branch], otherwise: Branch | None = None) -> Branch:

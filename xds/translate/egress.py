@@ -20,7 +20,7 @@ from xds import pb
 from xds.resource import Resource, encode
 from xds.translate import clusters, http, lookup, naming, sockets, tcp
 from xds.translate.addresses import canonical
-from xds.translate.chains import HTTP_PROTOCOLS, Branch, by_network, by_protocol, chain, switch, to, tree
+from xds.translate.chains import HTTP_PROTOCOLS, Branch, by_protocol, chain, switch, to, tree
 from xds.translate.egress_routes import egress_routes
 from xds.translate.settings import TranslateSettings
 
@@ -122,8 +122,18 @@ def _by_network(way: Way) -> Branch:
     networks = sorted({cidr for grant in way.grants for cidr in grant.cidrs})
     if not networks:
         return anywhere
-    holding = {network: frozenset(other for other in networks if _within(network, other)) for network in networks}
-    return by_network([([network], _chains(way, found)) for network, found in holding.items()], anywhere)
+    matcher = pb.Matcher(on_no_match=anywhere)
+    matcher.matcher_tree.input.name = pb.DestinationIPInput.DESCRIPTOR.name
+    matcher.matcher_tree.input.typed_config.CopyFrom(pb.packed(pb.DestinationIPInput()))
+    ranges = pb.IPMatcher()
+    for network in networks:
+        holding = frozenset(other for other in networks if _within(network, other))
+        made = ranges.range_matchers.add(on_match=_chains(way, holding))
+        address, _, length = network.partition("/")
+        made.ranges.add(address_prefix=address, prefix_len=pb.UInt32Value(value=int(length)))
+    matcher.matcher_tree.custom_match.name = "networks"
+    matcher.matcher_tree.custom_match.typed_config.CopyFrom(pb.packed(ranges))
+    return Branch(matcher=matcher)
 
 
 def _within(network: str, other: str) -> bool:

@@ -15,8 +15,8 @@ from xds import pb
 from xds.names import OUTBOUND_LISTENER
 from xds.resource import Resource, encode
 from xds.translate import http, naming, sockets, tcp
-from xds.translate.addresses import canonical, network_of
-from xds.translate.chains import Branch, by_network, chain, switch, to, tree
+from xds.translate.addresses import canonical
+from xds.translate.chains import Branch, chain, switch, to, tree
 from xds.translate.observing import Observing
 from xds.translate.settings import TranslateSettings
 
@@ -54,19 +54,13 @@ def _outside(egress: Egress, observing: Observing) -> pb.Filter:
 
 
 def _by_address(meshed: Iterable[MeshedAddress]) -> Branch | None:
-    refusals: dict[str, dict[str, str]] = defaultdict(dict)
+    ports: dict[str, dict[str, Branch]] = defaultdict(dict)
     for entry in meshed:
         if place := canonical(entry.address, entry.port):
             # Of a port of unknown protocol HTTP clients get their 403; what else comes there is closed, if not at once.
             refusal = REFUSE_TCP if entry.protocol is Protocol.TCP else REFUSE_HTTP
-            refusals[place[0]].setdefault(str(place[1]), refusal)
-    # Most services have the same ports, and share a branch.
-    alike: dict[tuple[tuple[str, str], ...], list[str]] = defaultdict(list)
-    for address in sorted(refusals):
-        alike[tuple(sorted(refusals[address].items()))].append(network_of(address))
-    if not alike:
+            ports[place[0]].setdefault(str(place[1]), to(refusal))
+    if not ports:
         return None
-    return by_network(
-        (networks, switch(pb.DestinationPortInput, {port: to(refusal) for port, refusal in ports}))
-        for ports, networks in sorted(alike.items())
-    )
+    cases = {address: switch(pb.DestinationPortInput, refusals) for address, refusals in ports.items()}
+    return switch(pb.DestinationIPInput, cases)
